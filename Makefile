@@ -1,0 +1,86 @@
+# Two commands: `make repro` gets a fine-tuned voice with measurements and a page to listen to, `make test` proves it.
+.DEFAULT_GOAL := help
+VENV := .venv
+PY := $(VENV)/bin/python
+DONE := $(VENV)/.done
+
+# DVC runs stages with $SHELL and with the `python` on the PATH.
+export SHELL := /bin/sh
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONPATH :=
+export OMP_NUM_THREADS ?= 1
+export DVC_NO_ANALYTICS := 1
+
+# What a person types after NAME=, TEXT=, ... reaches the tools by the environment: no shell ever parses it.
+override NAME := $(value NAME)
+override TEXT := $(value TEXT)
+override CONTEXT := $(value CONTEXT)
+override OUT := $(value OUT)
+override SEED := $(value SEED)
+override REPO := $(value REPO)
+override REMOTE := $(value REMOTE)
+override ENDPOINT := $(value ENDPOINT)
+export NAME TEXT CONTEXT OUT SEED REPO REMOTE ENDPOINT
+PUSH = $(PY) -m tools.push $(1) "$$REPO" $(if $(filter 1,$(PUBLIC)),--public) $(if $(filter-out 0,$(DRY)),--dry)
+
+.PHONY: help setup setup-gpu repro test test-slow lint lock doctor preset say tensorboard push-remote pull \
+	push-dataset push-adapter push-merged
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(DONE): requirements.txt requirements-nodeps.txt
+	@test -x $(PY) || python3 -m venv $(VENV)
+	$(PY) -m pip install --quiet --requirement requirements.txt
+	$(PY) -m pip install --quiet --no-deps --requirement requirements-nodeps.txt
+	@touch $(DONE)
+
+setup: $(DONE) ## Create .venv with everything pinned
+
+setup-gpu: $(DONE) ## Add Unsloth and CUDA's helpers, on a GPU box
+	$(PY) -m pip install --requirement requirements-gpu.txt
+
+repro: $(DONE) ## Run what changed, then show the measurements
+	@dvc repro
+	@$(PY) -m tools.summary
+
+test: $(DONE) ## The tests, in less than five minutes
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile
+
+test-slow: $(DONE) ## The tests that take longer
+	@$(PY) -m pytest -m slow
+
+lint: $(DONE) ## Format and lint
+	@$(PY) -m ruff format --check . && $(PY) -m ruff check .
+
+lock: ## Pin requirements.txt anew from requirements.in
+	@rm -rf .work/lock && python3 -m venv .work/lock && .work/lock/bin/pip install --quiet -r requirements.in
+	@(head -n 1 requirements.txt; .work/lock/bin/pip freeze | grep -viE '^(nvidia|triton)' | sed 's/+cpu//') > .work/requirements.txt
+	@mv .work/requirements.txt requirements.txt && rm -rf .work/lock
+
+doctor: $(DONE) ## What this machine can run, and the remedy where it cannot
+	@$(PY) -m tools.doctor
+
+preset: $(DONE) ## NAME=t4|h100|embedded: merge a preset into params.yaml
+	@$(PY) -m tools.preset -- "$$NAME"
+
+say: $(DONE) ## TEXT="..." [CONTEXT=row-id] [OUT=say.wav] [SEED=0]: speak with the fine-tuned voice
+	@$(PY) -m tools.say --context="$$CONTEXT" --out="$${OUT:-say.wav}" --seed="$${SEED:-0}" -- "$$TEXT"
+
+tensorboard: $(DONE) ## The training curves, live
+	@$(VENV)/bin/tensorboard --logdir .work/train
+
+push-remote: $(DONE) ## REMOTE=folder or s3://bucket/path [ENDPOINT=url]: data and models to a DVC remote
+	@$(PY) -m tools.remote push --endpoint="$$ENDPOINT" -- "$$REMOTE"
+
+pull: $(DONE) ## [REMOTE=...] [ENDPOINT=url]: data and models from a DVC remote
+	@$(PY) -m tools.remote pull --endpoint="$$ENDPOINT" -- "$$REMOTE"
+
+push-dataset: $(DONE) ## REPO=user/name [DRY=1] [PUBLIC=1]: the rows to the Hugging Face Hub
+	@$(call PUSH,dataset)
+
+push-adapter: $(DONE) ## REPO=user/name [DRY=1] [PUBLIC=1]: the LoRA adapter to the Hub
+	@$(call PUSH,adapter)
+
+push-merged: $(DONE) ## REPO=user/name [DRY=1] [PUBLIC=1]: the merged model to the Hub
+	@$(call PUSH,merged)

@@ -1,0 +1,72 @@
+"""Unsloth on a GPU, plain PEFT anywhere: chosen before either is imported, the same from there on."""
+
+import importlib
+import importlib.util
+import os
+
+import torch
+
+from stages.process.problem import Problem
+
+
+def choose(name: str) -> str:
+    """`auto`: unsloth where there is a GPU and the package, else peft. Raises Problem when unsloth cannot run."""
+    gpu, installed = torch.cuda.is_available(), importlib.util.find_spec("unsloth") is not None
+    if name == "auto":
+        return "unsloth" if gpu and installed else "peft"
+    if name == "unsloth" and not gpu:
+        raise Problem(
+            "train.backend is unsloth, but this machine has no GPU; run on one (`make doctor`), set train.backend to "
+            "peft, or go back with `make preset NAME=embedded`"
+        )
+    if name == "unsloth" and not installed:
+        raise Problem("train.backend is unsloth, but the package is missing; install it with `make setup-gpu`")
+    return name
+
+
+def activate(backend: str) -> None:
+    """Import Unsloth if it is the back end. It patches transformers and peft, so it must be imported before them."""
+    if backend == "unsloth":
+        os.environ.setdefault("UNSLOTH_COMPILE_LOCATION", ".work/unsloth_compiled_cache")
+        importlib.import_module("unsloth")
+
+
+def load_adapted(backend: str, base, lora, dtype: str, checkpointing: bool, seed: int):
+    """The base with a fresh LoRA adapter, ready to take codes. `base` is a BaseSettings, `lora` a recipe's Lora."""
+    from stages.csm.base import load_base, tie
+    from stages.csm.device import DTYPES
+    from stages.csm.inputs import accept_codes
+    from stages.csm.lora import add_adapter, target_pattern
+
+    torch.manual_seed(seed)  # the adapter's A matrices
+    if backend == "peft":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = add_adapter(load_base(base, DTYPES[dtype], device), lora)
+    else:
+        from transformers import CsmForConditionalGeneration
+        from unsloth import FastModel
+
+        model, _ = FastModel.from_pretrained(
+            base.location,
+            auto_model=CsmForConditionalGeneration,
+            revision=base.revision,
+            dtype=DTYPES[dtype],
+            load_in_4bit=False,  # 4 bit would quantise the codec too
+        )
+        model = FastModel.get_peft_model(
+            model,
+            r=lora.rank,
+            lora_alpha=lora.alpha,
+            use_rslora=lora.rslora,
+            lora_dropout=lora.dropout,
+            target_modules=target_pattern(lora.targets),
+            bias="none",
+            use_gradient_checkpointing="unsloth" if checkpointing else False,
+            random_state=seed,
+        )
+    csm = model.get_base_model()
+    if csm.config.tie_codebooks_embeddings:
+        tie(csm)
+    csm.codec_model.requires_grad_(False)
+    accept_codes(csm)
+    return model

@@ -1,0 +1,176 @@
+"""Training with the loss that was meant: mean over codebook-0 labels plus mean over acoustic labels, weighted.
+
+The stock Trainer passes CSM one count of labels for both parts, which multiplies the acoustic loss by the number of
+acoustic codebooks (31). Here both parts are divided by their own count over the whole virtual batch, so that neither
+accumulation nor padding nor the mix of row lengths changes what is optimised.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch.utils.data import Dataset, Sampler
+from transformers import Trainer, TrainerCallback
+
+from stages.csm.inputs import BACKBONE_ONLY, IGNORED, collate
+from stages.csm.recipe import Recipe
+from stages.csm.turns import Turn
+from stages.process.problem import Problem
+
+JITTER = 0.15  # rows within this share of one another's length may meet in a batch: little padding, yet mixed rows
+
+
+class Turns(Dataset):
+    """Rows to train on; each is one turn (a list, so that context can precede it)."""
+
+    def __init__(self, turns: Sequence[Turn]):
+        self.rows = [[turn] for turn in turns]
+        self.lengths = [turn.length for turn in turns]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> list[Turn]:
+        return self.rows[index]
+
+
+class GroupedSampler(Sampler):
+    """A seeded shuffle per epoch in which the rows of a batch have similar lengths.
+
+    The order is a function of (seed, epoch) alone, so that a resumed run sees the rows that an unbroken one would.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        stretch = 1 + JITTER * (2 * torch.rand(len(self.lengths), generator=generator) - 1)
+        order = (torch.tensor(self.lengths) * stretch).argsort().tolist()
+        batches = [order[place : place + self.batch_size] for place in range(0, len(order), self.batch_size)]
+        # The short batch stays last: the data loader counts in whole batches.
+        whole = [batch for batch in batches if len(batch) == self.batch_size]
+        rest = [batch for batch in batches if len(batch) < self.batch_size]
+        for place in torch.randperm(len(whole), generator=generator).tolist():
+            yield from whole[place]
+        for batch in rest:
+            yield from batch
+
+
+def counts(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labelled positions of codebook 0 and of the acoustic codebooks, of labels (batch, length)."""
+    return (labels != IGNORED).sum(), ((labels != IGNORED) & (labels != BACKBONE_ONLY)).sum()
+
+
+def thin_depth(labels: torch.Tensor, ratio: float, generator: torch.Generator) -> torch.Tensor:
+    """Keep a random share `ratio` of the frames (at least one) for the acoustic loss; codebook 0 keeps all."""
+    frames = (labels != IGNORED).nonzero()
+    drop = torch.randperm(len(frames), generator=generator)[max(1, round(len(frames) * ratio)) :].to(labels.device)
+    thinned = labels.clone()
+    thinned[frames[drop, 0], frames[drop, 1]] = BACKBONE_ONLY
+    return thinned
+
+
+class CsmTrainer(Trainer):
+    """Hugging Face's Trainer with CSM's loss, its logging of both parts, and an evaluation free of batch effects."""
+
+    def __init__(self, *args, recipe: Recipe, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.recipe = recipe
+        self.depth_items = torch.tensor(0)
+        self.parts: dict[str, list[torch.Tensor]] = {"codebook0_loss": [], "acoustic_loss": []}
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = train_dataset or self.train_dataset
+        return GroupedSampler(dataset.lengths, self.args.train_batch_size, self.recipe.seed)
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """The micro-batches of one update, with the frames for the acoustic loss drawn and both kinds counted."""
+        batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
+        draw = (self.recipe.seed * 1_000_003 + self.state.global_step) * 1024 + self.args.process_index
+        generator = torch.Generator().manual_seed(draw % 2**63)
+        if self.recipe.depth_ratio < 1:
+            for batch in batches:
+                batch["labels"] = thin_depth(batch["labels"], self.recipe.depth_ratio, generator)
+        depth = torch.stack([counts(batch["labels"])[1] for batch in batches]).sum().to(device)
+        self.depth_items = self.accelerator.gather(depth).sum()
+        return batches, items
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Weighted sum of both means over the virtual batch; `num_items_in_batch` counts its codebook-0 labels."""
+        outputs = model(**inputs)
+        if outputs.backbone_loss is None or outputs.depth_decoder_loss is None:
+            raise Problem("the model gave only one of its two losses; transformers or Unsloth are not the pinned ones")
+        backbone, depth = counts(inputs["labels"])
+        codebook0 = outputs.backbone_loss * backbone / num_items_in_batch
+        acoustic = outputs.depth_decoder_loss * depth / self.depth_items
+        self.parts["codebook0_loss"].append(codebook0.detach())
+        self.parts["acoustic_loss"].append(acoustic.detach())
+        loss = self.recipe.codebook0_weight * codebook0 + self.recipe.acoustic_weight * acoustic
+        loss = loss * self.accelerator.num_processes  # gradients are averaged over processes, the counts are not
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            for name, parts in self.parts.items():
+                total = self.accelerator.gather(torch.stack(parts).sum()).sum().item()
+                logs[name] = total / self.args.logging_steps
+                parts.clear()
+            if not math.isfinite(logs["codebook0_loss"] + logs["acoustic_loss"]):
+                raise Problem(
+                    f"the loss is {logs['loss']} at step {self.state.global_step}; lower train.learning_rate or "
+                    "train.max_grad_norm, or use dtype bfloat16 or float32"
+                )
+        super().log(logs, start_time)
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
+        """Loss over all held-out rows at full depth: the same for every batch size and number of processes."""
+        metrics = {
+            f"{metric_key_prefix}_{name}": value
+            for name, value in self.measure(eval_dataset or self.eval_dataset).items()
+        }
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    @torch.no_grad()
+    def measure(self, rows: Turns) -> dict[str, float]:
+        model = self.accelerator.unwrap_model(self.model).eval()
+        order = sorted(range(len(rows)), key=lambda index: (rows.lengths[index], index))
+        sums, labels = [0.0, 0.0], [0, 0]
+        for start in range(0, len(order), self.args.eval_batch_size):
+            batch = [rows[index] for index in order[start : start + self.args.eval_batch_size]]
+            inputs = self._prepare_inputs(collate(batch, model.config))
+            with self.compute_loss_context_manager():
+                outputs = model(**inputs)
+            found = [int(count) for count in counts(inputs["labels"])]
+            sums[0] += float(outputs.backbone_loss) * found[0]
+            sums[1] += float(outputs.depth_decoder_loss) * found[1]
+            labels = [labels[0] + found[0], labels[1] + found[1]]
+        codebook0, acoustic = sums[0] / labels[0], sums[1] / labels[1]
+        loss = self.recipe.codebook0_weight * codebook0 + self.recipe.acoustic_weight * acoustic
+        return {"loss": loss, "codebook0_loss": codebook0, "acoustic_loss": acoustic}
+
+
+class Checkpoints(TrainerCallback):
+    """Evaluates after the last update too, and marks a checkpoint when all its files are there.
+
+    A checkpoint without the mark was cut short by a kill and is not resumed.
+    """
+
+    MARK = "whole"
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+    def on_save(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / self.MARK).touch()

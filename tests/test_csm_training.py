@@ -1,0 +1,196 @@
+"""The loss that is optimised, the adapter that learns it, and the evaluation that judges it."""
+
+import pytest
+import tiny
+import torch
+from transformers import CsmConfig, Trainer, TrainingArguments
+
+from stages.csm.inputs import BACKBONE_ONLY, IGNORED, accept_codes, collate
+from stages.csm.lora import add_adapter, check_adapter, expected_parameters
+from stages.csm.recipe import Lora, Recipe
+from stages.csm.training import CsmTrainer, GroupedSampler, Turns, thin_depth
+from stages.process.problem import Problem
+
+ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+LORA = Lora(rank=4, alpha=8, rslora=True, dropout=0.0, targets=ALL)
+LENGTHS = [5, 9, 14, 7, 20, 6, 11, 8]
+
+
+def recipe(**changes) -> Recipe:
+    knobs = dict(
+        backend="peft", dtype="float32", lora=LORA, batch_size=8, accumulation=1, epochs=1.0, max_steps=1,
+        learning_rate=1e-3, schedule="constant", warmup_steps=0, optimizer="adamw_torch", weight_decay=0.0,
+        max_grad_norm=1.0, codebook0_weight=1.0, acoustic_weight=1.0, depth_ratio=1.0, eval_steps=100,
+        checkpoint="last", gradient_checkpointing=False, seed=0,
+    )  # fmt: skip
+    return Recipe(**(knobs | changes))
+
+
+def adapted(seed=0):
+    torch.manual_seed(seed)
+    model = add_adapter(tiny.model(), LORA)
+    accept_codes(model.get_base_model())
+    return model
+
+
+def trainer_for(folder, knobs=None, kind=CsmTrainer, **arguments):
+    knobs = knobs or recipe()
+    model = adapted()
+    options = dict(
+        output_dir=str(folder), per_device_train_batch_size=knobs.batch_size,
+        gradient_accumulation_steps=knobs.accumulation, max_steps=knobs.max_steps, logging_steps=1, report_to=[],
+        save_strategy="no", remove_unused_columns=False, use_cpu=True, disable_tqdm=True, learning_rate=1e-3,
+        per_device_eval_batch_size=arguments.pop("eval_batch", 4),
+    )  # fmt: skip
+    rows = Turns(tiny.turns(LENGTHS))
+    extra = {"recipe": knobs} if kind is CsmTrainer else {}
+    return kind(
+        model=model,
+        args=TrainingArguments(**(options | arguments)),
+        train_dataset=rows,
+        eval_dataset=rows,
+        data_collator=lambda batch: collate(batch, model.config),
+        **extra,
+    )
+
+
+def first_update(trainer) -> dict:
+    trainer.train()
+    return next(entry for entry in trainer.state.log_history if "loss" in entry)
+
+
+def reference() -> tuple[float, float]:
+    """Both means over all rows, one row at a time: no padding, no accumulation."""
+    model, sums, counts = adapted().eval(), [0.0, 0.0], 0
+    for turn in tiny.turns(LENGTHS):
+        with torch.no_grad():
+            outputs = model(**collate([[turn]], model.config))
+        labels = len(turn.codes) + 1
+        sums[0] += float(outputs.backbone_loss) * labels
+        sums[1] += float(outputs.depth_decoder_loss) * labels
+        counts += labels
+    return sums[0] / counts, sums[1] / counts
+
+
+@pytest.mark.parametrize("batch_size, accumulation", [(8, 1), (4, 2), (2, 4)])
+def test_the_loss_is_the_reference_for_any_accumulation(tmp_path, batch_size, accumulation):
+    logged = first_update(trainer_for(tmp_path, recipe(batch_size=batch_size, accumulation=accumulation)))
+    codebook0, acoustic = reference()
+    assert logged["codebook0_loss"] == pytest.approx(codebook0, abs=1e-4)
+    assert logged["acoustic_loss"] == pytest.approx(acoustic, abs=1e-4)
+    assert logged["loss"] == pytest.approx(codebook0 + acoustic, abs=1e-4)
+
+
+def test_accumulation_changes_no_gradient(tmp_path):
+    norms = [
+        first_update(trainer_for(tmp_path / str(size), recipe(batch_size=size, accumulation=8 // size)))["grad_norm"]
+        for size in (8, 2)
+    ]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+
+
+def test_the_stock_trainer_weighs_the_acoustic_loss_31_fold(tmp_path):
+    """Why CsmTrainer exists. If this fails, transformers has changed and CsmTrainer may go."""
+    logged = first_update(trainer_for(tmp_path, kind=Trainer))
+    codebook0, acoustic = reference()
+    assert logged["loss"] == pytest.approx(codebook0 + 31 * acoustic, abs=0.01)
+
+
+def test_the_weights_of_both_parts_are_parameters(tmp_path):
+    logged = first_update(trainer_for(tmp_path, recipe(codebook0_weight=2.0, acoustic_weight=0.3)))
+    codebook0, acoustic = reference()
+    assert logged["loss"] == pytest.approx(2.0 * codebook0 + 0.3 * acoustic, abs=1e-4)
+
+
+def test_evaluation_does_not_depend_on_batch_size(tmp_path):
+    losses = [trainer_for(tmp_path, eval_batch=size).evaluate() for size in (1, 3, 8)]
+    assert losses[0]["eval_loss"] == pytest.approx(losses[1]["eval_loss"], abs=1e-5)
+    assert losses[0]["eval_loss"] == pytest.approx(losses[2]["eval_loss"], abs=1e-5)
+    assert losses[0]["eval_loss"] == pytest.approx(sum(reference()), abs=1e-4)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    trainer = trainer_for(tmp_path)
+    with torch.no_grad():
+        trainer.model.get_base_model().lm_head.weight.fill_(float("nan"))
+    with pytest.raises(Problem, match="lower train.learning_rate"):
+        trainer.train()
+
+
+def test_gradient_checkpointing_changes_nothing(tmp_path):
+    plain = first_update(trainer_for(tmp_path / "plain"))
+    saving = first_update(
+        trainer_for(
+            tmp_path / "saving",
+            gradient_checkpointing=True,
+            gradient_checkpointing_kwargs={"use_reentrant": False},
+        )
+    )
+    assert saving["loss"] == pytest.approx(plain["loss"], abs=1e-5)
+    assert saving["grad_norm"] == pytest.approx(plain["grad_norm"], rel=1e-4)
+
+
+def test_depth_frames_are_drawn_anew_and_at_least_one_is_kept():
+    labels = torch.full((2, 50), IGNORED)
+    labels[0, 5:45], labels[1, 10:20] = 258, 258
+    draws = [thin_depth(labels, 0.25, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert int((draws[0] == BACKBONE_ONLY).sum()) == 50 - round(50 * 0.25)
+    assert torch.equal(draws[0] == IGNORED, labels == IGNORED)
+    assert int((thin_depth(labels, 1e-9, torch.Generator()) == 258).sum()) == 1
+
+
+def test_thinned_acoustic_loss_keeps_its_scale(tmp_path):
+    logged = first_update(trainer_for(tmp_path, recipe(depth_ratio=0.5)))
+    assert logged["acoustic_loss"] == pytest.approx(reference()[1], rel=0.05)
+    assert logged["codebook0_loss"] == pytest.approx(reference()[0], abs=1e-4)
+
+
+def test_lora_touches_backbone_and_depth_decoder_only():
+    model = adapted()
+    trainable, total = check_adapter(model, LORA)
+    assert trainable == sum(tensor.numel() for tensor in model.parameters() if tensor.requires_grad)
+    assert not any("codec" in name for name, tensor in model.named_parameters() if tensor.requires_grad)
+
+
+def test_bare_names_would_adapt_the_codec_and_are_caught():
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(tiny.model(), LoraConfig(r=4, target_modules=ALL))
+    with pytest.raises(Problem, match="codec_model.* would be trained"):
+        check_adapter(model, LORA)
+
+
+def test_the_published_models_adapter_has_the_known_size():
+    """13,467,648 at rank 16: 14,516,224 of a widely copied notebook less 1,048,576 dead ones in the codec."""
+    assert expected_parameters(CsmConfig(), LORA.model_copy(update={"rank": 16})) == 13_467_648
+    assert expected_parameters(CsmConfig(), LORA.model_copy(update={"rank": 32})) == 26_935_296
+
+
+def test_an_unknown_target_is_named():
+    with pytest.raises(Problem, match="CSM has no x_proj"):
+        expected_parameters(CsmConfig(), LORA.model_copy(update={"targets": ["x_proj"]}))
+
+
+def test_the_order_of_rows_is_a_function_of_seed_and_epoch():
+    lengths = [70, 30, 90, 40, 80, 10, 20, 60, 50, 300, 71, 33, 88, 44]
+
+    def order(seed, epoch):
+        sampler = GroupedSampler(lengths, 3, seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(0, 1) == order(0, 1) != order(0, 2)
+    assert sorted(order(0, 1)) == list(range(14))
+    batches = [[lengths[index] for index in order(0, 0)[start : start + 3]] for start in range(0, 12, 3)]
+    useful = sum(map(sum, batches)) / sum(3 * max(batch) for batch in batches)
+    assert useful > 0.7  # in arrival order 0.49: rows of a batch are alike in length
+
+
+def test_training_leaves_the_codec_and_the_tie_alone(tmp_path):
+    trainer = trainer_for(tmp_path)
+    csm = trainer.model.get_base_model()
+    before = {name: tensor.clone() for name, tensor in csm.codec_model.state_dict().items()}
+    trainer.train()
+    assert all(torch.equal(before[name], tensor) for name, tensor in csm.codec_model.state_dict().items())
+    assert csm.backbone_model.embed_tokens.embed_audio_tokens.weight is csm.depth_decoder.model.embed_tokens.weight

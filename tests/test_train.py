@@ -1,0 +1,139 @@
+"""The stages train and merge, run as a user's `dvc repro` runs them: in a process of their own, killed and resumed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tiny
+from ruamel.yaml import YAML
+
+from stages.csm.base import load_csm
+
+
+def write_params(folder, **sections):
+    """The default params.yaml with `sections` changed, few and small updates, and the tiny base by its full path."""
+    params = YAML(typ="safe").load((tiny.ROOT / "params.yaml").read_text())
+    params["base"]["path"] = str(tiny.BASE)
+    params["train"] |= {"batch_size": 4, "max_steps": 12, "eval_steps": 4}
+    for section, knobs in sections.items():
+        params[section] |= knobs
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+
+
+@pytest.fixture
+def project(tmp_path):
+    """project(train={...}) -> a folder with params.yaml changed so, and data/codes."""
+    tiny.write_codes(tmp_path / "data" / "codes")
+
+    def make(**sections):
+        write_params(tmp_path, **sections)
+        return tmp_path
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A project after the train stage; shared, so it is read only."""
+    folder = tmp_path_factory.mktemp("trained")
+    tiny.write_codes(folder / "data" / "codes")
+    write_params(folder)
+    ran = run("train", folder)
+    assert ran.returncode == 0, ran.stderr
+    return folder
+
+
+def command(stage):
+    return [sys.executable, "-m", f"stages.{stage}"]
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": str(tiny.ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def run(stage, folder):
+    return subprocess.run(command(stage), cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+
+
+def results(folder):
+    names = ["models/adapter/adapter_model.safetensors", "reports/train.csv", "reports/eval.csv", "reports/train.json"]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def test_a_killed_training_resumes_and_ends_the_same(project, trained):
+    folder = project()
+    process = subprocess.Popen(
+        command("train"), cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while not list(folder.glob(".work/train/*/checkpoint-4/whole")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    scratch = next((folder / ".work" / "train").iterdir())
+    for later in ("checkpoint-8", "checkpoint-12"):  # as if the kill came in the middle of the next checkpoint
+        (scratch / later).mkdir(exist_ok=True)
+        (scratch / later / "whole").unlink(missing_ok=True)
+    resumed = run("train", folder)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "'epoch': '0.3333'" not in resumed.stdout  # the first update was not done again
+    assert results(folder) == results(trained)
+
+
+def test_loss_falls_and_the_report_says_so(trained):
+    report = json.loads((trained / "reports" / "train.json").read_text())
+    assert report["eval_loss"] < report["eval_loss_before"]
+    lines = (trained / "reports" / "train.csv").read_text().splitlines()
+    assert lines[0] == "step,epoch,loss,codebook0_loss,acoustic_loss,grad_norm,learning_rate"
+    assert len(lines) == 1 + report["steps"] == 13
+    steps = [line.split(",")[0] for line in (trained / "reports" / "eval.csv").read_text().splitlines()[1:]]
+    assert steps == ["0", "4", "8", "12"]
+
+
+def test_merge_writes_the_trained_model_in_16_bit(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "merge")
+    merged = run("merge", folder)
+    assert merged.returncode == 0, merged.stderr
+    report = json.loads((folder / "reports" / "merge.json").read_text())
+    assert report["logits_difference"] < 1e-4 < report["logits_moved_by_training"]
+    assert report["same_choice_on_disk"] > 0.95
+    config = json.loads((folder / "models" / "merged" / "config.json").read_text())
+    assert config["dtype"] == "bfloat16"
+    load_csm(folder / "models" / "merged")
+
+
+def test_merge_refuses_a_model_that_differs_and_writes_nothing(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "merge")
+    write_params(folder, merge={"rounding_tolerance": 0.0})
+    merged = run("merge", folder)
+    assert merged.returncode == 1
+    assert merged.stderr.strip().splitlines()[-1].startswith("merge: the merged model is not the trained one")
+    assert not (folder / "models" / "merged").exists() and not (folder / "reports" / "merge.json").exists()
+
+
+def test_unsloth_without_a_gpu_is_one_line(project):
+    refused = run("train", project(train={"backend": "unsloth"}))
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("train: train.backend is unsloth, but this machine has no GPU")
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "knobs, line",
+    [
+        ({"learning_rat": 0.1}, "params.yaml: train.learning_rat: unknown key"),
+        ({"batch_size": "many"}, "params.yaml: train.batch_size: Input should be a valid integer, not 'many'"),
+        ({"batch_size": 0}, "params.yaml: train.batch_size: Input should be greater than or equal to 1, not 0"),
+        ({"schedule": "wavy"}, "params.yaml: train.schedule: Input should be"),
+    ],
+)
+def test_a_wrong_knob_is_one_line(project, knobs, line):
+    refused = run("train", project(train=knobs))
+    assert refused.returncode == 1 and len(refused.stderr.strip().splitlines()) == 1
+    assert line in refused.stderr

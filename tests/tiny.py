@@ -1,0 +1,50 @@
+"""The embedded tiny CSM and a few rows for it, shared by the tests of stages/csm."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from stages.csm.base import load_csm, load_processor
+from stages.csm.turns import Turn, text_ids, write_coded
+from stages.files.atomic import write_json
+from stages.files.rows import Row
+from tools.tiny_base import voiced_sound
+
+ROOT = Path(__file__).resolve().parent.parent
+BASE = ROOT / "bases" / "tiny"
+
+
+def model():
+    """A fresh copy, so that no test trains another's weights."""
+    return load_csm(BASE)
+
+
+@functools.cache
+def processor():
+    return load_processor(BASE)
+
+
+def turns(lengths, seed=0):
+    """One turn per length (in frames), with random codes."""
+    rng = np.random.default_rng(seed)
+    return [
+        Turn(text_ids(processor(), f"Sentence {number}.", 0), rng.integers(1, 64, (length, 32)).astype(np.int16))
+        for number, length in enumerate(lengths)
+    ]
+
+
+def sound(frames, seed=0):
+    return voiced_sound(frames * 0.08, seed)
+
+
+def write_codes(folder, train=12, validation=4, seed=0):
+    """data/codes as the encode stage leaves it, with random codes, below `folder`."""
+    rng = np.random.default_rng(seed)
+    for split, count in (("train", train), ("validation", validation), ("test", 2)):
+        coded = turns(rng.integers(5, 20, count).tolist(), seed=count)
+        rows = [
+            Row("talk", number * 2.0, number * 2.0 + 1.5, f"Sentence {number}.", 0, split) for number in range(count)
+        ]
+        write_coded(folder / f"{split}.parquet", rows, coded)
+    write_json(folder / "base.json", {"model": "bases/tiny", "revision": None, "codebooks": 32})
