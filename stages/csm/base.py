@@ -43,7 +43,10 @@ class BaseSettings(Settings):
 
 def resolved(settings: BaseSettings, codes: str | Path = "data/codes") -> BaseSettings:
     """`settings` with the revision that encode resolved and recorded, so that one run uses one revision throughout."""
-    record = json.loads((Path(codes) / "base.json").read_text())
+    path = Path(codes) / "base.json"
+    if not path.is_file():
+        raise Problem(f"{path}: no such file; run `dvc repro encode` (or `dvc pull`) first")
+    record = json.loads(path.read_text())
     return parse(BaseSettings, {**settings.model_dump(), "revision": record["revision"]}, "base.json")
 
 

@@ -157,7 +157,7 @@ def generate(
 ) -> list[Clip]:
     """Speak every prompt; one clip each, in order. Temperature 0 is greedy. Row i uses the noise of (seed, i)."""
     clips: list[Clip] = []
-    with tqdm(total=len(prompts), desc="speak", unit="clip") as bar:
+    with tqdm(total=len(prompts), desc="speak", unit="clip", leave=False) as bar:
         for start in range(0, len(prompts), batch_size):
             batch = prompts[start : start + batch_size]
             seeds = [(seed * 1_000_003 + start + place) % 2**63 for place in range(len(batch))]
