@@ -6,6 +6,7 @@ Reads models/adapter, the base model and a few validation rows. Writes models/me
 any reader of CSM) and reports/merge.json with the largest differences of logits.
 """
 
+import json
 from pathlib import Path
 
 from stages.process.stage import run  # isort: skip  (first: it fixes the number of threads)
@@ -62,6 +63,23 @@ def agreement(first: tuple[torch.Tensor, ...], second: tuple[torch.Tensor, ...])
     return float(same.float().mean())
 
 
+def attach(model, base: BaseSettings):
+    """The trained model: the base with the adapter attached or, after full training, the model that was saved."""
+    record = ADAPTER / "adapter_config.json"
+    if not record.is_file():
+        trained = load_csm(ADAPTER)
+        accept_codes(trained)
+        return trained
+    trained_on = json.loads(record.read_text())["base_model_name_or_path"]
+    if trained_on != base.location:
+        raise Problem(f"{ADAPTER} is an adapter of {trained_on}, but base names {base.location}; run `dvc repro train`")
+    try:
+        return PeftModel.from_pretrained(model, ADAPTER).eval()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise Problem(f"{ADAPTER} does not fit {base.location} ({reason}); run `dvc repro --force train`") from error
+
+
 def check(name: str, found: float, allowed: float) -> None:
     if not found <= allowed:
         raise Problem(
@@ -77,9 +95,9 @@ def main() -> None:
     model = load_base(base)
     accept_codes(model)
     untouched = logits(model, turns)
-    adapted = PeftModel.from_pretrained(model, ADAPTER).eval()
+    adapted = attach(model, base)
     trained = logits(adapted, turns)
-    merged = adapted.merge_and_unload()
+    merged = adapted.merge_and_unload() if isinstance(adapted, PeftModel) else adapted
     exact = difference(trained, logits(merged, turns))
     check("tolerance", exact, settings.tolerance)
     with replacing_folder(MERGED) as temporary:

@@ -5,10 +5,11 @@ import tiny
 import torch
 from transformers import CsmConfig, Trainer, TrainingArguments
 
+from stages.csm.batches import Batches, Rows, batch_sizes, useful_share
 from stages.csm.inputs import BACKBONE_ONLY, IGNORED, accept_codes, collate
 from stages.csm.lora import add_adapter, check_adapter, expected_parameters
 from stages.csm.recipe import Lora, Recipe
-from stages.csm.training import CsmTrainer, GroupedSampler, Turns, thin_depth
+from stages.csm.training import CsmTrainer, thin_depth
 from stages.process.problem import Problem
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -18,9 +19,9 @@ LENGTHS = [5, 9, 14, 7, 20, 6, 11, 8]
 
 def recipe(**changes) -> Recipe:
     knobs = dict(
-        backend="peft", dtype="float32", lora=LORA, batch_size=8, accumulation=1, epochs=1.0, max_steps=1,
+        backend="peft", method="lora", processes=1, dtype="float32", lora=LORA, batch_size=8, batch_tokens=None, accumulation=1, epochs=1.0, max_steps=1,
         learning_rate=1e-3, schedule="constant", warmup_steps=0, optimizer="adamw_torch", weight_decay=0.0,
-        max_grad_norm=1.0, codebook0_weight=1.0, acoustic_weight=1.0, depth_ratio=1.0, eval_steps=100,
+        max_grad_norm=1.0, codebook0_weight=1.0, acoustic_weight=1.0, depth_ratio=1.0, context_share=0.0, eval_steps=100,
         checkpoint="last", gradient_checkpointing=False, seed=0,
     )  # fmt: skip
     return Recipe(**(knobs | changes))
@@ -42,7 +43,7 @@ def trainer_for(folder, knobs=None, kind=CsmTrainer, **arguments):
         save_strategy="no", remove_unused_columns=False, use_cpu=True, disable_tqdm=True, learning_rate=1e-3,
         per_device_eval_batch_size=arguments.pop("eval_batch", 4),
     )  # fmt: skip
-    rows = Turns(tiny.turns(LENGTHS))
+    rows = Rows(tiny.coded(LENGTHS))
     extra = {"recipe": knobs} if kind is CsmTrainer else {}
     return kind(
         model=model,
@@ -174,17 +175,62 @@ def test_an_unknown_target_is_named():
 
 def test_the_order_of_rows_is_a_function_of_seed_and_epoch():
     lengths = [70, 30, 90, 40, 80, 10, 20, 60, 50, 300, 71, 33, 88, 44]
+    sizes = batch_sizes(lengths, 3, None)
 
     def order(seed, epoch):
-        sampler = GroupedSampler(lengths, 3, seed)
-        sampler.set_epoch(epoch)
-        return list(sampler)
+        batches = Batches(lengths, sizes, seed)
+        batches.set_epoch(epoch)
+        return list(batches)
 
     assert order(0, 1) == order(0, 1) != order(0, 2)
-    assert sorted(order(0, 1)) == list(range(14))
-    batches = [[lengths[index] for index in order(0, 0)[start : start + 3]] for start in range(0, 12, 3)]
-    useful = sum(map(sum, batches)) / sum(3 * max(batch) for batch in batches)
-    assert useful > 0.7  # in arrival order 0.49: rows of a batch are alike in length
+    assert sorted(sum(order(0, 1), [])) == list(range(14))
+    in_arrival_order = [list(range(start, min(start + 3, 14))) for start in range(0, 14, 3)]
+    assert useful_share(lengths, order(0, 0)) > 0.75 > useful_share(lengths, in_arrival_order)
+
+
+def test_a_token_budget_fills_batches_by_length():
+    lengths = [10] * 20 + [100] * 4
+    sizes = batch_sizes(lengths, 1, 200)
+    assert sizes == [20, 2, 2]
+    with pytest.raises(Problem, match="more than train.batch_tokens 99; raise it"):
+        batch_sizes(lengths, 1, 99)
+
+
+def test_every_process_gets_as_many_batches_and_no_row_is_lost():
+    lengths = list(range(10, 31))  # 21 rows
+    for tokens in (None, 90):
+        sizes = batch_sizes(lengths, 4, tokens, processes=2)
+        shares = [list(Batches(lengths, sizes, 0, rank, 2)) for rank in (0, 1)]
+        assert len(shares[0]) == len(shares[1]) == len(sizes) // 2
+        assert sorted(sum(shares[0] + shares[1], [])) == list(range(21))
+    with pytest.raises(Problem, match="cannot feed 3 processes"):
+        batch_sizes([5, 6], 4, None, processes=3)
+
+
+def test_a_share_of_rows_hears_the_row_before(tmp_path):
+    coded = tiny.coded([5] * 40)
+    assert all(len(turns) == 1 for turns in Rows(coded).items)
+    some = Rows(coded, 0.5, seed=1).items
+    assert 10 < sum(len(turns) == 2 for turns in some) < 30
+    everywhere = Rows(coded, 1.0).items
+    assert [len(turns) for turns in everywhere] == [1, *[2] * 39]  # the first row has none before it
+    assert everywhere[7][0] is coded[6][1] and everywhere[7][-1] is coded[7][1]
+    assert all(len(turns) == 1 for turns in Rows(coded, 1.0, limit=coded[0][1].length).items)
+
+
+def test_context_is_heard_but_not_learned(tmp_path):
+    """The loss of a row with context counts the labels of the spoken turn alone."""
+    knobs = recipe(context_share=1.0)
+    trainer = trainer_for(tmp_path, knobs)
+    trainer.train_dataset = Rows(tiny.coded(LENGTHS), 1.0)
+    logged = first_update(trainer)
+    model, sums, counts = adapted().eval(), 0.0, 0
+    for turns in Rows(tiny.coded(LENGTHS), 1.0).items:
+        with torch.no_grad():
+            outputs = model(**collate([turns], model.config))
+        sums += float(outputs.backbone_loss) * (len(turns[-1].codes) + 1)
+        counts += len(turns[-1].codes) + 1
+    assert logged["codebook0_loss"] == pytest.approx(sums / counts, abs=1e-4)
 
 
 def test_training_leaves_the_codec_and_the_tie_alone(tmp_path):

@@ -137,3 +137,53 @@ def test_a_wrong_knob_is_one_line(project, knobs, line):
     refused = run("train", project(train=knobs))
     assert refused.returncode == 1 and len(refused.stderr.strip().splitlines()) == 1
     assert line in refused.stderr
+
+
+def curve(folder, name):
+    return [line.split(",") for line in (folder / "reports" / f"{name}.csv").read_text().splitlines()[1:]]
+
+
+def test_two_processes_train_like_one(project, trained):
+    """Two times two rows a step, as one process sums them: loss and gradient norm agree to 5 decimals."""
+    folder = project(train={"batch_size": 2, "processes": 2, "max_steps": 6, "eval_steps": 3})
+    ran = run("train", folder)
+    assert ran.returncode == 0, ran.stderr
+    two = curve(folder, "train")
+    write_params(folder, train={"batch_size": 2, "accumulation": 2, "max_steps": 6, "eval_steps": 3})
+    assert run("train", folder).returncode == 0
+    one = curve(folder, "train")
+    for ours, theirs in zip(one, two, strict=True):
+        assert [float(ours[place]) for place in (2, 5)] == pytest.approx(
+            [float(theirs[place]) for place in (2, 5)], abs=1e-5
+        )
+
+
+def test_a_problem_in_a_process_is_one_line_of_the_stage(project):
+    folder = project(train={"processes": 2})
+    tiny.write_codes(folder / "data" / "codes", train=1)
+    refused = run("train", folder)
+    assert refused.returncode == 1
+    assert refused.stderr.strip().splitlines()[-1] == (
+        "train: 1 training rows cannot feed 2 processes; lower train.processes"
+    )
+
+
+def test_full_training_merges_like_an_adapter(project):
+    folder = project(train={"method": "full", "learning_rate": 0.0005})
+    ran = run("train", folder)
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads((folder / "reports" / "train.json").read_text())
+    assert report["trainable_share"] > 0.3 and report["eval_loss"] < report["eval_loss_before"]
+    merged = run("merge", folder)
+    assert merged.returncode == 0, merged.stderr
+    before, after = tiny.model().codec_model, load_csm(folder / "models" / "merged").codec_model
+    assert all((a == b).all() for a, b in zip(before.parameters(), after.parameters(), strict=True))
+
+
+def test_an_adapter_of_another_base_is_refused(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "merge")
+    record = folder / "models" / "adapter" / "adapter_config.json"
+    record.write_text(record.read_text().replace(str(tiny.BASE), "bases/other"))
+    refused = run("merge", folder)
+    assert refused.returncode == 1
+    assert "is an adapter of bases/other, but base names" in refused.stderr.strip().splitlines()[-1]

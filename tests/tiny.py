@@ -34,6 +34,14 @@ def turns(lengths, seed=0):
     ]
 
 
+def coded(lengths, seed=0):
+    """Rows of one recording, one after the other, with their turns."""
+    return [
+        (Row("talk", number * 10.0, number * 10.0 + 9, f"Sentence {number}."), turn)
+        for number, turn in enumerate(turns(lengths, seed))
+    ]
+
+
 def sound(frames, seed=0):
     return voiced_sound(frames * 0.08, seed)
 

@@ -31,16 +31,27 @@ def activate(backend: str) -> None:
         importlib.import_module("unsloth")
 
 
-def load_adapted(backend: str, base, lora, dtype: str, checkpointing: bool, seed: int):
-    """The base with a fresh LoRA adapter, ready to take codes. `base` is a BaseSettings, `lora` a recipe's Lora."""
+def unwrapped(model):
+    """The CSM inside a PeftModel; CSM itself as it is."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def load_trainable(backend: str, base, recipe, dtype: str):
+    """The base with a fresh LoRA adapter, or with every weight but the codec's to train; ready to take codes.
+
+    `base` is a BaseSettings. Full training keeps its weights in float32: updates are small beside 16-bit rounding.
+    """
     from stages.csm.base import load_base, tie
     from stages.csm.device import DTYPES
     from stages.csm.inputs import accept_codes
     from stages.csm.lora import add_adapter, target_pattern
 
-    torch.manual_seed(seed)  # the adapter's A matrices
-    if backend == "peft":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(recipe.seed)  # the adapter's A matrices
+    lora, device = recipe.lora, "cuda" if torch.cuda.is_available() else "cpu"
+    if recipe.method == "full":
+        model = load_base(base, torch.float32, device)
+        model.requires_grad_(True)
+    elif backend == "peft":
         model = add_adapter(load_base(base, DTYPES[dtype], device), lora)
     else:
         from transformers import CsmForConditionalGeneration
@@ -61,10 +72,10 @@ def load_adapted(backend: str, base, lora, dtype: str, checkpointing: bool, seed
             lora_dropout=lora.dropout,
             target_modules=target_pattern(lora.targets),
             bias="none",
-            use_gradient_checkpointing="unsloth" if checkpointing else False,
-            random_state=seed,
+            use_gradient_checkpointing="unsloth" if recipe.gradient_checkpointing else False,
+            random_state=recipe.seed,
         )
-    csm = model.get_base_model()
+    csm = unwrapped(model)
     if csm.config.tie_codebooks_embeddings:
         tie(csm)
     csm.codec_model.requires_grad_(False)

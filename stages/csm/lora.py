@@ -3,7 +3,7 @@
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from stages.csm.recipe import Lora
+from stages.csm.recipe import Lora, Recipe
 from stages.process.problem import Problem
 
 
@@ -52,6 +52,18 @@ def expected_parameters(config, lora: Lora) -> int:
 
     parts = (config, config.depth_decoder_config)
     return lora.rank * sum(part.num_hidden_layers * one_layer(part) for part in parts)
+
+
+def check_trainable(model: nn.Module, recipe: Recipe) -> tuple[int, int]:
+    """(trainable, all) parameters. Raises Problem unless exactly what `recipe.method` says is trained."""
+    if recipe.method == "lora":
+        return check_adapter(model, recipe.lora)
+    frozen = {name for name, tensor in model.named_parameters() if not tensor.requires_grad}
+    codec = {name for name, _ in model.named_parameters() if name.startswith("codec_model.")}
+    if stray := sorted(frozen ^ codec):
+        raise Problem(f"{stray[0]}: full training trains every weight but the codec's, and this one differs")
+    total = sum(tensor.numel() for tensor in model.parameters())
+    return total - sum(tensor.numel() for tensor in model.codec_model.parameters()), total
 
 
 def check_adapter(model: nn.Module, lora: Lora) -> tuple[int, int]:

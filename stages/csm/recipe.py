@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from stages.files.settings import Settings
 
@@ -25,13 +25,29 @@ class Lora(Settings):
         return targets
 
 
+class Listen(Settings):
+    """How a checkpoint is heard: held-out sentences, spoken and scored at every evaluation."""
+
+    texts: int = Field(ge=0)
+    seed: int = Field(ge=0)
+    temperature: float = Field(ge=0)
+    top_k: int = Field(ge=1)
+    max_seconds: float = Field(ge=0.5)
+    engine: Literal["faster-whisper", "openai-whisper"]
+    model: str = Field(min_length=1)
+    language: str
+
+
 class Recipe(Settings):
     """See `train` in params.yaml."""
 
     backend: Literal["auto", "unsloth", "peft"]
+    method: Literal["lora", "full"]
+    processes: int = Field(ge=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     lora: Lora
     batch_size: int = Field(ge=1)
+    batch_tokens: int | None = Field(ge=1)
     accumulation: int = Field(ge=1)
     epochs: float = Field(gt=0)
     max_steps: int | None = Field(ge=1)
@@ -44,7 +60,18 @@ class Recipe(Settings):
     codebook0_weight: float = Field(ge=0)
     acoustic_weight: float = Field(ge=0)
     depth_ratio: float = Field(gt=0, le=1)
+    context_share: float = Field(ge=0, le=1)
     eval_steps: int = Field(ge=1)
-    checkpoint: Literal["loss", "last"]
+    listen: Listen
+    checkpoint: Literal["score", "loss", "last"]
+    patience: int | None = Field(ge=1)
     gradient_checkpointing: bool
     seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _checkpoint_can_be_chosen(self) -> "Recipe":
+        if self.checkpoint == "score" and not self.listen.texts:
+            raise ValueError("checkpoint: score needs listen.texts of 1 or more, else there is nothing to score")
+        if self.checkpoint == "last" and self.patience:
+            raise ValueError("patience waits for a better checkpoint, so it needs checkpoint: score or loss")
+        return self

@@ -6,62 +6,18 @@ accumulation nor padding nor the mix of row lengths changes what is optimised.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch.utils.data import Dataset, Sampler
-from transformers import Trainer, TrainerCallback
+from accelerate.utils import broadcast_object_list
+from transformers import Trainer, TrainerCallback, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 
+from stages.csm.batches import Batches, Loader, Rows, batch_sizes, useful_share
 from stages.csm.inputs import BACKBONE_ONLY, IGNORED, collate
 from stages.csm.recipe import Recipe
-from stages.csm.turns import Turn
 from stages.process.problem import Problem
-
-JITTER = 0.15  # rows within this share of one another's length may meet in a batch: little padding, yet mixed rows
-
-
-class Turns(Dataset):
-    """Rows to train on; each is one turn (a list, so that context can precede it)."""
-
-    def __init__(self, turns: Sequence[Turn]):
-        self.rows = [[turn] for turn in turns]
-        self.lengths = [turn.length for turn in turns]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> list[Turn]:
-        return self.rows[index]
-
-
-class GroupedSampler(Sampler):
-    """A seeded shuffle per epoch in which the rows of a batch have similar lengths.
-
-    The order is a function of (seed, epoch) alone, so that a resumed run sees the rows that an unbroken one would.
-    """
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
-        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        stretch = 1 + JITTER * (2 * torch.rand(len(self.lengths), generator=generator) - 1)
-        order = (torch.tensor(self.lengths) * stretch).argsort().tolist()
-        batches = [order[place : place + self.batch_size] for place in range(0, len(order), self.batch_size)]
-        # The short batch stays last: the data loader counts in whole batches.
-        whole = [batch for batch in batches if len(batch) == self.batch_size]
-        rest = [batch for batch in batches if len(batch) < self.batch_size]
-        for place in torch.randperm(len(whole), generator=generator).tolist():
-            yield from whole[place]
-        for batch in rest:
-            yield from batch
 
 
 def counts(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -78,18 +34,30 @@ def thin_depth(labels: torch.Tensor, ratio: float, generator: torch.Generator) -
     return thinned
 
 
+Listener = Callable[[torch.nn.Module, int], dict[str, float]]  # (model, step) -> figures of how it sounds
+
+
 class CsmTrainer(Trainer):
     """Hugging Face's Trainer with CSM's loss, its logging of both parts, and an evaluation free of batch effects."""
 
-    def __init__(self, *args, recipe: Recipe, **kwargs):
+    def __init__(self, *args, recipe: Recipe, listener: Listener | None = None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.recipe = recipe
+        self.recipe, self.listener = recipe, listener
         self.depth_items = torch.tensor(0)
         self.parts: dict[str, list[torch.Tensor]] = {"codebook0_loss": [], "acoustic_loss": []}
 
-    def _get_train_sampler(self, train_dataset=None):
-        dataset = train_dataset or self.train_dataset
-        return GroupedSampler(dataset.lengths, self.args.train_batch_size, self.recipe.seed)
+    def get_train_dataloader(self) -> Loader:
+        """Batches of rows of one length. They are dealt to the processes here: accelerate deals fixed sizes only."""
+        rows, processes = self.train_dataset, self.args.world_size
+        sizes = batch_sizes(rows.lengths, self.recipe.batch_size, self.recipe.batch_tokens, processes)
+        batches = Batches(rows.lengths, sizes, self.recipe.seed, self.args.process_index, processes)
+        return Loader(rows, batch_sampler=batches, collate_fn=self.data_collator)
+
+    def useful_share(self) -> float:
+        """Share of the positions of an epoch that are not padding, over all processes."""
+        rows = self.train_dataset
+        sizes = batch_sizes(rows.lengths, self.recipe.batch_size, self.recipe.batch_tokens, self.args.world_size)
+        return useful_share(rows.lengths, list(Batches(rows.lengths, sizes, self.recipe.seed)))
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """The micro-batches of one update, with the frames for the acoustic loss drawn and both kinds counted."""
@@ -131,17 +99,28 @@ class CsmTrainer(Trainer):
         super().log(logs, start_time)
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
-        """Loss over all held-out rows at full depth: the same for every batch size and number of processes."""
-        metrics = {
-            f"{metric_key_prefix}_{name}": value
-            for name, value in self.measure(eval_dataset or self.eval_dataset).items()
-        }
+        """Loss over all held-out rows at full depth: the same for every batch size and number of processes.
+
+        With a listener (in process 0 alone; the others wait for it) also what it finds.
+        """
+        found = self.measure(eval_dataset or self.eval_dataset)
+        heard = [{}]
+        if self.listener:
+            heard = [self.listener(self.accelerator.unwrap_model(self.model), self.state.global_step)]
+        found |= broadcast_object_list(heard)[0]
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in found.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def restore(self, checkpoint: Path) -> None:
+        """What `train` would leave, from the last checkpoint of a training that was over when it was killed."""
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        best = self.state.best_model_checkpoint if self.args.load_best_model_at_end else None
+        self._load_from_checkpoint(best or str(checkpoint))
+
     @torch.no_grad()
-    def measure(self, rows: Turns) -> dict[str, float]:
+    def measure(self, rows: Rows) -> dict[str, float]:
         model = self.accelerator.unwrap_model(self.model).eval()
         order = sorted(range(len(rows)), key=lambda index: (rows.lengths[index], index))
         sums, labels = [0.0, 0.0], [0, 0]
