@@ -41,7 +41,7 @@ setup-gpu: $(DONE) ## Add Unsloth and CUDA's helpers, on a GPU box
 	$(PY) -m pip install --requirement requirements-gpu.txt
 
 repro: $(DONE) ## Run what changed, then show the measurements
-	@dvc repro
+	@$(PY) -m tools.check && dvc repro
 	@$(PY) -m tools.summary
 
 test: $(DONE) ## The tests, in less than five minutes

@@ -1,14 +1,17 @@
 """Show what the last run measured, and where to listen.
 
-python -m tools.summary          (`make repro` ends with it)
+    python -m tools.summary                 (`make repro` ends with it)
+    python -m tools.summary --markdown      (the table of README.md)
 """
 
 import json
+import sys
 from pathlib import Path
 
-from stages.process.stage import run
+from stages.process.stage import run  # isort: skip  (the frame of every tool)
+from stages.scoring.conditions import CONDITIONS
 
-METRICS, PAGE = Path("reports/metrics.json"), Path("reports/listen/index.html")
+METRICS, TRAINING, PAGE = Path("reports/metrics.json"), Path("reports/train.json"), Path("reports/listen/index.html")
 COLUMNS = {  # key in metrics.json -> heading, format
     "wer": ("WER", "{:.0%}"),
     "cer": ("CER", "{:.0%}"),
@@ -25,26 +28,38 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
-def table(metrics: dict) -> str:
-    """One line per condition, aligned."""
-    lines = [["", *(heading for heading, _ in COLUMNS.values())]]
-    for condition, found in metrics.items():
-        if isinstance(found, dict) and "wer" in found:
-            cells = ["-" if found.get(key) is None else shape.format(found[key]) for key, (_, shape) in COLUMNS.items()]
-            lines.append([condition, *cells])
-    widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+def lines(metrics: dict) -> list[list[str]]:
+    """A heading and a line per condition, in the order of the page; what could not be measured is a dash."""
+    table = [["condition", *(heading for heading, _ in COLUMNS.values())]]
+    for condition in CONDITIONS:
+        if found := metrics.get(condition.name):
+            shown = [shape.format(found[key]) if key in found else "-" for key, (_, shape) in COLUMNS.items()]
+            table.append([condition.name, *shown])
+    return table
+
+
+def aligned(table: list[list[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     return "\n".join(
-        "  ".join(cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(pairs))
-        for pairs in (list(zip(line, widths, strict=True)) for line in lines)
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in table
     )
 
 
+def markdown(root: Path = Path(".")) -> str:
+    """The committed run's table as README.md shows it."""
+    heading, *rest = lines(read(root / METRICS))
+    return "\n".join(f"| {' | '.join(line)} |" for line in [heading, ["---"] + ["---:"] * len(COLUMNS), *rest])
+
+
 def main() -> None:
-    metrics, training = read(METRICS), read(Path("reports/train.json"))
+    if sys.argv[1:] == ["--markdown"]:
+        print(markdown())
+        return
+    metrics, training = read(METRICS), read(TRAINING)
     if not metrics:
         print("nothing has been measured yet; run `make repro`")
         return
-    print(f"\n{table(metrics)}\n")
+    print(f"\n{aligned(lines(metrics))}\n")
     if training:
         print(f"eval loss {training['eval_loss_before']:.3f} before training, {training['eval_loss']:.3f} after")
     if metrics.get("base_speaks") is False:

@@ -1,0 +1,35 @@
+"""The README names what exists, and its results are the committed ones. .ci/run runs its commands."""
+
+import re
+import subprocess
+
+import pytest
+import tiny
+
+from tools.summary import markdown
+
+README = (tiny.ROOT / "README.md").read_text()
+COMMANDS = sorted(set(re.findall(r"`?(make [a-z][\w-]*)", README)))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_make_command_exists(command):
+    ran = subprocess.run([*command.split(), "--dry-run"], cwd=tiny.ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
+def test_every_path_named_in_code_marks_exists_or_is_a_result():
+    results_of_a_run = ("data/", "models", "reports", ".work", ".venv", "bases/my-voice", "say.wav")
+    for name in re.findall(r"`([\w./-]+/[\w.-]*|[\w-]+\.(?:yaml|json|py))`", README):
+        assert (tiny.ROOT / name).exists() or name.startswith(results_of_a_run) or "/" not in name, name
+
+
+def test_the_file_tree_names_every_package():
+    tree = README.split("```\ndvc.yaml")[1].split("```")[0]
+    for path in (tiny.ROOT / "stages").iterdir():
+        if path.is_dir() and any(path.glob("*.py")):
+            assert f"  {path.name}/" in tree, path.name
+
+
+def test_the_results_are_those_of_the_committed_run():
+    assert markdown(tiny.ROOT) in README
