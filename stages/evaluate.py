@@ -2,8 +2,8 @@
 
     python -m stages.evaluate
 
-Reads data/rows, data/codes, data/codec, models/merged and the base; writes reports/metrics.json, reports/clips.csv
-and the listening page reports/listen. A killed run goes on where it stopped.
+Reads data/rows, data/codes, data/codec, models/merged, reports/growth and the base; writes reports/metrics.json,
+reports/clips.csv and the listening page reports/listen. A killed run goes on where it stopped.
 """
 
 from stages.process.stage import run, work_folder  # isort: skip  (fixes the threads before torch is imported)
@@ -32,7 +32,7 @@ from stages.scoring.store import Store
 from stages.scoring.words import Normaliser
 from stages.speech.recognise import make_recogniser, public_name
 
-METRICS, CLIPS, PAGE = "reports/metrics.json", "reports/clips.csv", "reports/listen"
+METRICS, CLIPS, PAGE, GROWTH = "reports/metrics.json", "reports/clips.csv", "reports/listen", "reports/growth"
 
 
 def speak_all(
@@ -100,7 +100,7 @@ def main() -> None:
     engines = {"recogniser": name, "speaker": encoder.name, "normaliser": normalise.name}
     warnings, speaks = doubts(summary), base_speaks(summary)
 
-    write_page(PAGE, summary, scores, utterances, contexts, engines, settings, warnings, speaks)
+    write_page(PAGE, summary, scores, utterances, contexts, engines, settings, warnings, speaks, GROWTH)
     write_text(CLIPS, as_csv(table))
     verdict = {"evaluator_sound": not warnings} | ({} if speaks is None else {"base_speaks": speaks})
     write_json(METRICS, as_metrics(summary) | verdict | {"engines": engines})

@@ -35,12 +35,14 @@ HEARD_COLUMNS = [
 
 
 def scratch(recipe: Recipe, base: dict) -> Path:
-    """The folder of this run's checkpoints: other parameters, data or base never resume from it."""
+    """The folder of this run's checkpoints: other parameters, data, base or code never resume from it."""
     digest = hashlib.sha256(json.dumps([recipe.model_dump(), base], sort_keys=True).encode())
     for split in ("train", "validation"):
         digest.update((CODES / f"{split}.parquet").read_bytes())
     if recipe.listen.texts:
         digest.update(HELD_OUT.read_bytes())
+    for path in sorted(file for part in ("csm", "scoring") for file in Path(__file__).parent.glob(f"{part}/*.py")):
+        digest.update(path.read_bytes())
     return work_folder() / "train" / digest.hexdigest()[:16]
 
 
@@ -130,11 +132,13 @@ def main() -> None:
     from stages.csm.inputs import collate
     from stages.csm.lora import check_trainable
     from stages.csm.selection import Patience, finished
+    from stages.csm.subset import first_minutes
     from stages.csm.training import Checkpoints, CsmTrainer
     from stages.scoring.ear import open_ear
 
     base = resolved(read_settings(BaseSettings, "base"), CODES)
     train, validation = (read_coded(CODES / f"{name}.parquet") for name in ("train", "validation"))
+    train = first_minutes(train, recipe.minutes, recipe.seed)
     dtype = training_dtype(recipe.dtype, "cuda" if torch.cuda.is_available() else "cpu")
     model = backend.load_trainable(chosen, base, recipe, dtype)
     trainable, total = check_trainable(model, recipe)
@@ -147,17 +151,17 @@ def main() -> None:
 
     folder = scratch(recipe, base.model_dump())
     checkpoint = last_checkpoint(folder, Checkpoints.MARK)
+    listens = recipe.listen.texts > 0 and processes.is_main()
     trainer = CsmTrainer(
         model=model,
         args=arguments(recipe, folder, dtype, resumed=checkpoint is not None),
         recipe=recipe,
+        listener=open_ear(recipe.listen, folder / "growth", dtype) if listens else None,
         train_dataset=rows,
         eval_dataset=held_out,
         data_collator=lambda rows: collate(rows, config),
         callbacks=[Checkpoints(), Patience(recipe.checkpoint, recipe.patience)],
     )
-    if recipe.listen.texts and processes.is_main():
-        trainer.listener = open_ear(recipe.listen, folder / "growth", dtype)
     try:
         if checkpoint and finished(checkpoint, recipe.checkpoint, recipe.patience):
             trainer.restore(checkpoint)  # killed between the last checkpoint and the outputs
@@ -172,6 +176,7 @@ def main() -> None:
     if trainer.is_world_process_zero():
         counted = {"backend": chosen, "dtype": dtype, "trainable_parameters": trainable}
         counted |= {"trainable_share": trainable / total, "rows": len(rows)}
+        counted |= {"minutes": sum(row.seconds for row, _ in train) / 60}
         counted |= {"rows_with_context": sum(len(turns) > 1 for turns in rows.items)}
         counted |= {"useful_positions": trainer.useful_share()}
         write_report(recipe, trainer.state, counted, folder / "growth")

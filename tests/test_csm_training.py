@@ -8,21 +8,25 @@ from transformers import CsmConfig, Trainer, TrainingArguments
 from stages.csm.batches import Batches, Rows, batch_sizes, useful_share
 from stages.csm.inputs import BACKBONE_ONLY, IGNORED, accept_codes, collate
 from stages.csm.lora import add_adapter, check_adapter, expected_parameters
-from stages.csm.recipe import Lora, Recipe
+from stages.csm.recipe import Listen, Lora, Recipe
 from stages.csm.training import CsmTrainer, thin_depth
 from stages.process.problem import Problem
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LORA = Lora(rank=4, alpha=8, rslora=True, dropout=0.0, targets=ALL)
+LISTEN = Listen(
+    texts=0, seed=0, temperature=0.9, top_k=50, max_seconds=0.8, engine="faster-whisper", model="x", language="en"
+)
 LENGTHS = [5, 9, 14, 7, 20, 6, 11, 8]
 
 
 def recipe(**changes) -> Recipe:
     knobs = dict(
-        backend="peft", method="lora", processes=1, dtype="float32", lora=LORA, batch_size=8, batch_tokens=None, accumulation=1, epochs=1.0, max_steps=1,
-        learning_rate=1e-3, schedule="constant", warmup_steps=0, optimizer="adamw_torch", weight_decay=0.0,
-        max_grad_norm=1.0, codebook0_weight=1.0, acoustic_weight=1.0, depth_ratio=1.0, context_share=0.0, eval_steps=100,
-        checkpoint="last", gradient_checkpointing=False, seed=0,
+        backend="peft", method="lora", processes=1, dtype="float32", lora=LORA, batch_size=8, batch_tokens=None,
+        accumulation=1, epochs=1.0, max_steps=1, minutes=None, learning_rate=1e-3, schedule="constant",
+        warmup_steps=0, optimizer="adamw_torch", weight_decay=0.0, max_grad_norm=1.0, codebook0_weight=1.0,
+        acoustic_weight=1.0, depth_ratio=1.0, context_share=0.0, eval_steps=100, listen=LISTEN, checkpoint="last",
+        patience=None, gradient_checkpointing=False, seed=0,
     )  # fmt: skip
     return Recipe(**(knobs | changes))
 

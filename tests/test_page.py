@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from stages.audio.mp3 import mp3_bytes, write_mp3
 from stages.csm.turns import Turn
+from stages.files.atomic import write_json
 from stages.files.rows import Row
 from stages.page.figures import clock, percent
 from stages.page.listen import sound_file, write_page
-from stages.page.media import mp3_bytes, write_mp3
 from stages.scoring.conditions import CONDITIONS
 from stages.scoring.score import Score, as_table, summarise
 from stages.scoring.sentences import Sentence
@@ -66,10 +67,11 @@ def page(tmp_path):
         device="cpu", engine="faster-whisper", model="x", language="en",
     )  # fmt: skip
     summary = summarise(as_table(scores))
+    write_json(tmp_path / "growth" / "growth.json", {"criterion": "last", "chosen": 1, "texts": {}, "stages": []})
 
-    def write(folder="listen", warnings=(), speaks=True):
-        path = tmp_path / folder
-        write_page(path, summary, scores, utterances, {0: sentences[1:]}, ENGINES, settings, warnings, speaks)
+    def write(folder="listen", warnings=(), speaks=True, growth="growth"):
+        path, grown = tmp_path / folder, tmp_path / growth
+        write_page(path, summary, scores, utterances, {0: sentences[1:]}, ENGINES, settings, warnings, speaks, grown)
         return path
 
     return write

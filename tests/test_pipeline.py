@@ -140,6 +140,14 @@ class Project:
         with (self.folder / name).open("a") as file:
             file.write(text)
 
+    def wipe(self) -> None:
+        """Remove every result, the cache and the scratch, as if nothing had ever run here."""
+        for name in [f"data/{kind}" for kind in ("fetched", "transcripts", "corrected", "rows", "codes", "codec")]:
+            shutil.rmtree(self.folder / name)
+        for name in (".dvc/cache", ".work", "models", "reports"):
+            shutil.rmtree(self.folder / name)
+        (self.folder / "dvc.lock").unlink()
+
     def lock(self) -> str:
         return (self.folder / "dvc.lock").read_text()
 
@@ -263,7 +271,7 @@ def test_a_parameter_reruns_its_stage_and_what_its_result_changes(project, chang
 @pytest.mark.slow
 def test_transcription_and_sources_rerun_what_follows(project):
     first, second = keys(project)
-    project.edit("data/sources.yaml", **{f"sources__{first}__end": 50})
+    project.edit("data/sources.yaml", **{f"sources__{first}__end": 100})
     chain = [f"fetch@{first}", f"transcribe@{first}", f"correct@{first}", "segment", *TAIL]
     assert project.repro() == chain
     project.edit("params.yaml", transcribe__beam_size=2)
@@ -276,11 +284,7 @@ def test_transcription_and_sources_rerun_what_follows(project):
 @pytest.mark.slow
 def test_rebuilding_from_nothing_gives_the_same_bytes(project):
     before = project.lock()
-    for name in ("data/fetched", "data/transcripts", "data/corrected", "data/rows", "data/codes", "data/codec"):
-        shutil.rmtree(project.folder / name)
-    for name in (".dvc/cache", ".work", "models", "reports"):
-        shutil.rmtree(project.folder / name)
-    (project.folder / "dvc.lock").unlink()
+    project.wipe()
     project.repro()
     assert project.lock() == before
 
@@ -303,11 +307,7 @@ def running(folder: Path) -> list[int]:
 @pytest.mark.slow
 def test_kill_9_in_every_stage_leaves_no_orphan_and_ends_the_same(project):
     before = project.lock()
-    for name in ("data/fetched", "data/transcripts", "data/corrected", "data/rows", "data/codes", "data/codec"):
-        shutil.rmtree(project.folder / name)
-    for name in (".dvc/cache", ".work", "models", "reports"):
-        shutil.rmtree(project.folder / name)
-    (project.folder / "dvc.lock").unlink()
+    project.wipe()
     first, _ = keys(project)
     for stage in [f"fetch@{first}", f"transcribe@{first}", f"correct@{first}", "segment", *TAIL]:
         process = subprocess.Popen(

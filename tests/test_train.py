@@ -20,16 +20,23 @@ def write_params(folder, **sections):
     params = YAML(typ="safe").load((tiny.ROOT / "params.yaml").read_text())
     params["base"]["path"] = str(tiny.BASE)
     params["train"] |= {"batch_size": 4, "max_steps": 12, "eval_steps": 4}
+    params["train"]["listen"] |= {"texts": 2, "max_seconds": 0.8}
     for section, knobs in sections.items():
         params[section] |= knobs
     with (folder / "params.yaml").open("w") as file:
         YAML().dump(params, file)
 
 
+def listening(texts):
+    params = YAML(typ="safe").load((tiny.ROOT / "params.yaml").read_text())
+    return params["train"]["listen"] | {"texts": texts, "max_seconds": 0.8}
+
+
 @pytest.fixture
 def project(tmp_path):
-    """project(train={...}) -> a folder with params.yaml changed so, and data/codes."""
+    """project(train={...}) -> a folder with params.yaml changed so, data/codes, and sound to listen for."""
     tiny.write_codes(tmp_path / "data" / "codes")
+    tiny.write_sound(tmp_path / "data" / "rows")
 
     def make(**sections):
         write_params(tmp_path, **sections)
@@ -43,6 +50,7 @@ def trained(tmp_path_factory):
     """A project after the train stage; shared, so it is read only."""
     folder = tmp_path_factory.mktemp("trained")
     tiny.write_codes(folder / "data" / "codes")
+    tiny.write_sound(folder / "data" / "rows")
     write_params(folder)
     ran = run("train", folder)
     assert ran.returncode == 0, ran.stderr
@@ -63,7 +71,9 @@ def run(stage, folder):
 
 def results(folder):
     names = ["models/adapter/adapter_model.safetensors", "reports/train.csv", "reports/eval.csv", "reports/train.json"]
-    return {name: (folder / name).read_bytes() for name in names}
+    said = sorted(path.relative_to(folder) for path in folder.glob("reports/growth/**/*") if path.is_file())
+    assert len(said) == 1 + 4 * 2  # the listing; two sentences at steps 0, 4, 8, 12
+    return {str(name): (folder / name).read_bytes() for name in [*names, *said]}
 
 
 def test_a_killed_training_resumes_and_ends_the_same(project, trained):
@@ -92,8 +102,29 @@ def test_loss_falls_and_the_report_says_so(trained):
     lines = (trained / "reports" / "train.csv").read_text().splitlines()
     assert lines[0] == "step,epoch,loss,codebook0_loss,acoustic_loss,grad_norm,learning_rate"
     assert len(lines) == 1 + report["steps"] == 13
-    steps = [line.split(",")[0] for line in (trained / "reports" / "eval.csv").read_text().splitlines()[1:]]
-    assert steps == ["0", "4", "8", "12"]
+    lines = (trained / "reports" / "eval.csv").read_text().splitlines()
+    assert lines[0] == (
+        "step,epoch,eval_loss,eval_codebook0_loss,eval_acoustic_loss,"
+        "eval_score,eval_stop_rate,eval_wer,eval_cer,eval_similarity,eval_duration_ratio"
+    )
+    assert [line.split(",")[0] for line in lines[1:]] == ["0", "4", "8", "12"]
+    assert all(0 < float(line.split(",")[5]) < 0.5 for line in lines[1:])  # the tiny base cannot speak, and is scored
+
+
+def test_a_training_killed_before_its_outputs_only_writes_them(project):
+    """In the middle of an epoch (its 3 updates are one), where the Trainer by itself would make one update more."""
+    folder = project(train={"max_steps": 5, "eval_steps": 2, "listen": listening(0)})
+    assert run("train", folder).returncode == 0
+    names = ["models/adapter/adapter_model.safetensors", "reports/train.csv", "reports/eval.csv", "reports/train.json"]
+    before = [(folder / name).read_bytes() for name in names]
+    shutil.rmtree(folder / "models")
+    shutil.rmtree(folder / "reports")
+    again = run("train", folder)
+    assert again.returncode == 0, again.stderr
+    assert "'loss'" not in again.stdout
+    assert [(folder / name).read_bytes() for name in names] == before
+    assert b"eval_score" not in before[2]  # nothing was listened to
+    assert [path.name for path in (folder / "reports" / "growth").iterdir()] == ["growth.json"]
 
 
 def test_merge_writes_the_trained_model_in_16_bit(trained, tmp_path):
@@ -149,7 +180,9 @@ def test_two_processes_train_like_one(project, trained):
     ran = run("train", folder)
     assert ran.returncode == 0, ran.stderr
     two = curve(folder, "train")
-    write_params(folder, train={"batch_size": 2, "accumulation": 2, "max_steps": 6, "eval_steps": 3})
+    assert len(list((folder / "reports" / "growth").glob("*/*.mp3"))) == 3 * 2  # one of them listens
+    deaf = {"listen": listening(0)}
+    write_params(folder, train=deaf | {"batch_size": 2, "accumulation": 2, "max_steps": 6, "eval_steps": 3})
     assert run("train", folder).returncode == 0
     one = curve(folder, "train")
     for ours, theirs in zip(one, two, strict=True):
@@ -169,7 +202,7 @@ def test_a_problem_in_a_process_is_one_line_of_the_stage(project):
 
 
 def test_full_training_merges_like_an_adapter(project):
-    folder = project(train={"method": "full", "learning_rate": 0.0005})
+    folder = project(train={"method": "full", "learning_rate": 0.0005, "listen": listening(0)})
     ran = run("train", folder)
     assert ran.returncode == 0, ran.stderr
     report = json.loads((folder / "reports" / "train.json").read_text())

@@ -4,11 +4,13 @@ import functools
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
+from stages.audio.sound import sound_bytes
 from stages.csm.base import load_csm, load_processor
 from stages.csm.turns import Turn, text_ids, write_coded
 from stages.files.atomic import write_json
-from stages.files.rows import Row
+from stages.files.rows import Row, write_rows
 from tools.tiny_base import voiced_sound
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,13 +48,20 @@ def sound(frames, seed=0):
     return voiced_sound(frames * 0.08, seed)
 
 
+def rows_of(split, count):
+    return [Row("talk", number * 2.0, number * 2.0 + 1.5, f"Sentence {number}.", 0, split) for number in range(count)]
+
+
+def write_sound(folder, validation=4):
+    """data/rows as the segment stage leaves it, but for the rows to listen to in training alone."""
+    audio = [{"bytes": sound_bytes(voiced_sound(1.5, number)), "path": "x.flac"} for number in range(validation)]
+    write_rows(folder / "validation.parquet", rows_of("validation", validation), {"audio": pa.array(audio)})
+
+
 def write_codes(folder, train=12, validation=4, seed=0):
     """data/codes as the encode stage leaves it, with random codes, below `folder`."""
     rng = np.random.default_rng(seed)
     for split, count in (("train", train), ("validation", validation), ("test", 2)):
         coded = turns(rng.integers(5, 20, count).tolist(), seed=count)
-        rows = [
-            Row("talk", number * 2.0, number * 2.0 + 1.5, f"Sentence {number}.", 0, split) for number in range(count)
-        ]
-        write_coded(folder / f"{split}.parquet", rows, coded)
+        write_coded(folder / f"{split}.parquet", rows_of(split, count), coded)
     write_json(folder / "base.json", {"model": "bases/tiny", "revision": None, "codebooks": 32})

@@ -1,7 +1,7 @@
 """Show what the last run measured, and where to listen.
 
-    python -m tools.summary                 (`make repro` ends with it)
-    python -m tools.summary --markdown      (the table of README.md)
+python -m tools.summary                 (`make repro` ends with it)
+python -m tools.summary --markdown      (the table of README.md)
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Sound for a web page: small files that every browser plays, with the same bytes for the same sound."""
+"""Sound for people to play: small MP3 files that every browser takes, with the same bytes for the same sound."""
 
 import io
 from pathlib import Path

@@ -19,9 +19,7 @@ class Rows(Dataset):
     does; a row whose context would pass `limit` positions goes without. Without a share no row has context.
     """
 
-    def __init__(
-        self, coded: Sequence[tuple[Row, Turn]], context_share: float = 0.0, limit: int = 2048, seed: int = 0
-    ):
+    def __init__(self, coded: Sequence[tuple[Row, Turn]], context_share: float = 0.0, limit: int = 2048, seed: int = 0):
         drawn = torch.rand(len(coded), generator=torch.Generator().manual_seed(seed)).tolist()
         self.items: list[list[Turn]] = []
         for place, (row, turn) in enumerate(coded):

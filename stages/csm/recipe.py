@@ -46,6 +46,7 @@ class Recipe(Settings):
     processes: int = Field(ge=1)
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     lora: Lora
+    minutes: float | None = Field(gt=0)
     batch_size: int = Field(ge=1)
     batch_tokens: int | None = Field(ge=1)
     accumulation: int = Field(ge=1)

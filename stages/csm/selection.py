@@ -27,7 +27,7 @@ def choose(history: Sequence[dict], criterion: str) -> dict:
 
 
 def exhausted(history: Sequence[dict], criterion: str, patience: int | None) -> bool:
-    """Whether the last `patience` evaluations brought nothing better. Read from the history, so a resumed run agrees."""
+    """Whether the last `patience` evaluations brought nothing better; from the history, so a resumed run agrees."""
     steps = [entry["step"] for entry in evaluations(history) if entry["step"] > 0]
     if patience is None or not steps:
         return False

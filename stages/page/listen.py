@@ -8,11 +8,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from stages.audio.mp3 import write_mp3
 from stages.files.atomic import replacing_folder
 from stages.files.rows import Row
 from stages.page.figures import FIGURES, clock, percent
-from stages.page.media import write_mp3
+from stages.page.growth import DRAWING, copy_sounds, timeline
 from stages.scoring.conditions import CONDITIONS, Condition
+from stages.scoring.growth import read_growth
 from stages.scoring.score import Score
 from stages.scoring.sentences import Sentence
 from stages.scoring.settings import EvaluateSettings
@@ -110,8 +112,12 @@ def write_sounds(folder: Path, utterances: Sequence[Utterance], scores: Sequence
 def render(**content) -> str:
     """The page's HTML; see listen.html.j2 for the names it needs."""
     template = environment().get_template("listen.html.j2")
-    style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("listen.css", "listen.js"))
-    return template.render(style=style, script=script, figures=FIGURES, conditions=CONDITIONS, **content)
+    style, more, script = (
+        Markup((HERE / name).read_text(encoding="utf-8")) for name in ("listen.css", "growth.css", "listen.js")
+    )
+    return template.render(
+        style=style + more, script=script, figures=FIGURES, conditions=CONDITIONS, drawing=DRAWING, **content
+    )
 
 
 def write_page(
@@ -124,14 +130,18 @@ def write_page(
     settings: EvaluateSettings,
     warnings: Sequence[str],
     speaks: bool | None,
+    growth: str | Path,
 ) -> None:
-    """Write `folder`/index.html and `folder`/audio, whole or not at all."""
+    """Write `folder`/index.html and `folder`/audio, whole or not at all. `growth`: the folder reports/growth."""
+    grown = timeline(read_growth(growth))
     rows = {utterance.sentence.row.id: utterance.sentence.row for utterance in utterances}
     heard_first = [sentence for source in sorted(contexts) for sentence in contexts[source]]
     with replacing_folder(folder) as temporary:
         write_sounds(temporary, utterances, scores)
         for sentence in heard_first:
             write_mp3(temporary / sound_file("context", sentence.row), sentence.recording())
+        if grown:
+            copy_sounds(grown, growth, temporary)
         page = render(
             summary=summary,
             lines=lines(scores, rows),
@@ -143,5 +153,6 @@ def write_page(
             settings=settings,
             warnings=warnings,
             speaks=speaks,
+            growth=grown,
         )
         (temporary / "index.html").write_text(page, encoding="utf-8")

@@ -11,13 +11,12 @@ import torch
 
 from stages.csm.codec import SAMPLING_RATE
 from stages.files.atomic import write_json
+from stages.scoring.empty import is_empty
 from stages.scoring.prosody import loudness, pitch, speech_seconds
 from stages.scoring.speaker import SpeakerEncoder
 from stages.scoring.store import Store, code_digest
 
 RATE = 16_000  # what the recogniser and the speaker encoder take
-MIN_SECONDS = 0.3  # shorter than any sentence: such a clip counts as empty
-MIN_PEAK = 1e-3  # -60 dBFS: below, a clip counts as silent, that is, as empty
 
 
 class Recogniser(Protocol):
@@ -44,7 +43,13 @@ class Listener:
 
     def __init__(self, recogniser: Recogniser, recogniser_name: str, encoder: SpeakerEncoder, store: Store):
         self.recogniser, self.encoder, self.store = recogniser, encoder, store
-        code = code_digest("stages.speech", "stages.scoring.listen", "stages.scoring.prosody", "stages.scoring.speaker")
+        code = code_digest(
+            "stages.speech",
+            "stages.scoring.empty",
+            "stages.scoring.listen",
+            "stages.scoring.prosody",
+            "stages.scoring.speaker",
+        )
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.made_by = {"recogniser": recogniser_name, "encoder": encoder.name, "device": device, "code": code}
 
@@ -58,7 +63,7 @@ class Listener:
 
     def _measure(self, samples: np.ndarray) -> Heard:
         seconds = len(samples) / SAMPLING_RATE
-        if seconds < MIN_SECONDS or not np.isfinite(samples).all() or np.abs(samples).max() < MIN_PEAK:
+        if is_empty(samples, SAMPLING_RATE):
             return Heard(seconds, empty=True)
         low = soxr.resample(samples, SAMPLING_RATE, RATE)
         median, spread = pitch(low, RATE)
