@@ -20,11 +20,16 @@ override SEED := $(value SEED)
 override REPO := $(value REPO)
 override REMOTE := $(value REMOTE)
 override ENDPOINT := $(value ENDPOINT)
-export NAME TEXT CONTEXT OUT SEED REPO REMOTE ENDPOINT
+# RANKS, not RANK: torch reads the latter as the number of a process.
+override LR := $(value LR)
+override STEPS := $(value STEPS)
+override RANKS := $(value RANKS)
+override MINUTES := $(value MINUTES)
+export NAME TEXT CONTEXT OUT SEED REPO REMOTE ENDPOINT LR STEPS RANKS MINUTES
 PUSH = $(PY) -m tools.push $(1) "$$REPO" $(if $(filter 1,$(PUBLIC)),--public) $(if $(filter-out 0,$(DRY)),--dry)
 
 .PHONY: help setup setup-gpu repro test test-slow lint lock doctor preset say tensorboard push-remote pull \
-	push-dataset push-adapter push-merged
+	push-dataset push-adapter push-merged sweep data-curve bench bench-gpu test-gpu
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,7 +53,7 @@ test: $(DONE) ## The tests, in less than five minutes
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: $(DONE) ## The tests that take longer
-	@$(PY) -m pytest -m slow
+	@$(PY) -m pytest -m slow --numprocesses 2
 
 lint: $(DONE) ## Format and lint
 	@$(PY) -m ruff format --check . && $(PY) -m ruff check .
@@ -84,3 +89,18 @@ push-adapter: $(DONE) ## REPO=user/name [DRY=1] [PUBLIC=1]: the LoRA adapter to 
 
 push-merged: $(DONE) ## REPO=user/name [DRY=1] [PUBLIC=1]: the merged model to the Hub
 	@$(call PUSH,merged)
+
+sweep: $(DONE) ## [LR="0.001 0.002"] [STEPS="20 60"] [RANKS="8 16"]: train every combination, rank the voices by ear
+	@$(PY) -m tools.sweep grid --learning-rate="$$LR" --steps="$$STEPS" --rank="$$RANKS"
+
+data-curve: $(DONE) ## [MINUTES="1 3 10 30 all"] [STEPS=64]: what more speech would bring, scored by ear
+	@$(PY) -m tools.sweep minutes --minutes="$$MINUTES" --steps="$$STEPS"
+
+bench: $(DONE) ## How fast it is beside the usual way, on the tiny model: five minutes, reports/bench.json
+	@$(PY) -m tools.bench
+
+bench-gpu: $(DONE) ## The same with CSM-1B's shapes on a GPU, through the presets: reports/bench-gpu.json
+	@$(PY) -m tools.bench_gpu
+
+test-gpu: $(DONE) ## The tests that need a GPU
+	@$(PY) -m pytest -m gpu

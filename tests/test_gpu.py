@@ -22,18 +22,18 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture(params=["peft", "unsloth"])
-def method(request):
+def engine(request):
     if importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed; `make setup-gpu`")
     return request.param
 
 
 @pytest.mark.parametrize("preset", ["t4", "h100"])
-def test_the_real_shapes_go_the_whole_way(base, method, preset, monkeypatch):
+def test_the_real_shapes_go_the_whole_way(base, engine, preset, monkeypatch):
     """Load, LoRA, train, save, merge and generate with the preset, in a process of its own; it fails where the T4's
     preset takes more memory than a T4 has."""
     monkeypatch.chdir(ROOT)
-    report = bench_gpu.measure(preset, method, base)
+    report = bench_gpu.measure(preset, engine, base)
     assert report["trainable_parameters"] == 26_935_296  # rank 32 on backbone and depth decoder, none on the codec
     assert report["codes"]["last_loss"] < report["codes"]["first_loss"]
     assert report["merged_loss"] == pytest.approx(report["loss"], rel=0.02)

@@ -68,16 +68,16 @@ def test_without_numbers_the_grid_lies_around_the_committed_settings():
 
 
 def test_a_rank_for_a_training_without_adapter_is_refused():
-    with pytest.raises(Problem, match="^RANK has no effect: train.method is full"):
+    with pytest.raises(Problem, match="^RANKS has no effect: train.method is full"):
         sweep.grid_runs(NOTHING | {"rank": "8"}, {"train": PARAMS["train"] | {"method": "full"}}, 64)
 
 
 def test_sizes_above_the_speech_there_is_are_left_out():
     runs, above = sweep.minutes_runs(NOTHING, 4.5, 64)
     assert [run.name for run in runs] == [
-        "minutes-minutes1-steps64",
-        "minutes-minutes3-steps64",
-        "minutes-minutesall-steps64",
+        "curve-minutes1-steps64",
+        "curve-minutes3-steps64",
+        "curve-minutesall-steps64",
     ]
     assert [run.overrides["train.minutes"] for run in runs] == ["1", "3", "null"] and above == [10, 30]
     with pytest.raises(Problem, match="^MINUTES: all sizes are above the 4.5 minutes"):
@@ -322,14 +322,14 @@ def clone(tmp_path):
 @pytest.mark.slow
 def test_a_sweep_leaves_the_workspace_as_it_was_and_runs_nothing_twice(clone):
     before, params = state(clone), (clone / "params.yaml").read_text()
-    words = ["grid", "--learning-rate=0.001 0.1", "--steps=2", "--rank=4"]
+    words = ["grid", "--learning-rate=0.001 0.003", "--steps=2", "--rank=4"]
     first = tool(clone, *words)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "2 runs, 0 of them finished before" in first.stdout
     assert state(clone) == before + "?? reports/sweep.csv\n?? reports/sweep.svg\n"
     assert (clone / "params.yaml").read_text() == params
     lines = list(csv.DictReader((clone / "reports/sweep.csv").open()))
-    assert {line["name"] for line in lines} >= {"grid-lr0.001-steps2-rank4", "grid-lr0.1-steps2-rank4"}
+    assert {line["name"] for line in lines} >= {"grid-lr0.001-steps2-rank4", "grid-lr0.003-steps2-rank4"}
     assert not list((clone / ".work/sweep").glob("copy-*"))
 
     table = (clone / "reports/sweep.csv").read_bytes()
@@ -337,8 +337,8 @@ def test_a_sweep_leaves_the_workspace_as_it_was_and_runs_nothing_twice(clone):
     assert "2 runs, 2 of them finished before" in again.stdout
     assert (clone / "reports/sweep.csv").read_bytes() == table
 
-    subprocess.run([sys.executable, "-m", "dvc", "exp", "apply", "grid-lr0.1-steps2-rank4"], cwd=clone, check=True)
-    assert "learning_rate: 0.1" in (clone / "params.yaml").read_text()
+    subprocess.run([sys.executable, "-m", "dvc", "exp", "apply", "grid-lr0.003-steps2-rank4"], cwd=clone, check=True)
+    assert "learning_rate: 0.003" in (clone / "params.yaml").read_text()
     refused = tool(clone, *words)
     assert refused.returncode == 1 and "not committed; commit first" in refused.stderr
 

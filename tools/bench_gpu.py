@@ -58,13 +58,13 @@ def write_base(folder: Path, shapes, device: str, seed: int = 0) -> None:
         CsmProcessor(extractor, found, chat_template=TEMPLATE).save_pretrained(temporary)
 
 
-def measure(preset: str, method: str, base: Path) -> dict:
+def measure(preset: str, engine: str, base: Path) -> dict:
     """The report of one back end with one preset, from a process of its own."""
-    result = base.parent / f"{preset}-{method}.json"
+    result = base.parent / f"{preset}-{engine}.json"
     result.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "tools.benchmarks.gpu", preset, method, str(base), str(result)]
+    command = [sys.executable, "-m", "tools.benchmarks.gpu", preset, engine, str(base), str(result)]
     if subprocess.run(command).returncode or not result.is_file():
-        raise Problem(f"the {method} run with presets/{preset}.yaml failed; its message is above")
+        raise Problem(f"the {engine} run with presets/{preset}.yaml failed; its message is above")
     return json.loads(result.read_text())
 
 
@@ -96,8 +96,8 @@ def main() -> None:
     if not base.is_dir():
         write_base(base, published_shapes, "cuda")
         torch.cuda.empty_cache()
-    methods = ["peft"] + (["unsloth"] if importlib.util.find_spec("unsloth") else [])
-    reports = {f"{preset} {method}": measure(preset, method, base) for preset in presets for method in methods}
+    engines = ["peft"] + (["unsloth"] if importlib.util.find_spec("unsloth") else [])
+    reports = {f"{preset} {engine}": measure(preset, engine, base) for preset in presets for engine in engines}
     write_json(REPORT, reports, decimals=4)
     print(table(reports))
 

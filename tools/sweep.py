@@ -61,7 +61,7 @@ Values = dict[str, float | int | None]  # swept quantity -> value; None: all the
 class Run:
     """One experiment: what it sets. The name says it all, so a name that is there is a run that is done."""
 
-    kind: str  # grid or minutes
+    kind: str  # grid or curve
     values: Values
 
     @property
@@ -113,10 +113,10 @@ def grid_runs(asked: Mapping[str, str], params: Mapping, steps: int) -> list[Run
     train = params["train"]
     rate = train["learning_rate"]
     if train.get("method") == "full" and asked["rank"]:
-        raise Problem("RANK has no effect: train.method is full, which trains no adapter; leave it out")
+        raise Problem("RANKS has no effect: train.method is full, which trains no adapter; leave it out")
     rates = numbers(asked["learning_rate"], "LR") if asked["learning_rate"] else [rate / 2, rate * 2]
     lengths = numbers(asked["steps"], "STEPS", int) if asked["steps"] else sorted({max(1, steps // 4), steps})
-    ranks = numbers(asked["rank"], "RANK", int) if asked["rank"] else [train["lora"]["rank"]]
+    ranks = numbers(asked["rank"], "RANKS", int) if asked["rank"] else [train["lora"]["rank"]]
     chosen = product(rates, lengths, ranks)
     return [Run("grid", {"learning_rate": rate, "steps": length, "rank": rank}) for rate, length, rank in chosen]
 
@@ -134,7 +134,7 @@ def minutes_runs(asked: Mapping[str, str], available: float, steps: int) -> tupl
         raise Problem(
             f"MINUTES: all sizes are above the {available:.1f} minutes there are; give smaller ones, or {ALL}"
         )
-    return [Run("minutes", {"minutes": size, "steps": lengths[0]}) for size in chosen], sizes[len(fitting) :]
+    return [Run("curve", {"minutes": size, "steps": lengths[0]}) for size in chosen], sizes[len(fitting) :]
 
 
 def clip_score(clip: Mapping[str, str]) -> float:

@@ -39,12 +39,12 @@ class Size:
     batches: tuple[int, ...] = (1, 16)
 
 
-def recipe_of(preset: str, method: str, size: Size) -> Recipe:
+def recipe_of(preset: str, engine: str, size: Size) -> Recipe:
     """`train` of params.yaml with the preset merged in, for a few updates on single rows at full depth."""
     train = read_yaml("params.yaml")["train"]
     for key, value in read_yaml(f"presets/{preset}.yaml")["train"].items():
         train[key] = train[key] | value if isinstance(value, dict) else value
-    train |= {"backend": method, "depth_ratio": 1.0, "context_share": 0.0}
+    train |= {"backend": engine, "depth_ratio": 1.0, "context_share": 0.0}
     train |= {"epochs": 1000.0, "max_steps": size.updates, "processes": 1}
     if importlib.util.find_spec("bitsandbytes") is None and train["optimizer"] == "adamw_8bit":
         train["optimizer"] = "adamw_torch"
@@ -146,10 +146,10 @@ def merge_and_speak(base, recipe: Recipe, material: dict, size: Size, place: tup
     }
 
 
-def whole_way(preset: str, method: str, base_folder: Path, folder: Path, size: Size, device: str) -> dict:
+def whole_way(preset: str, engine: str, base_folder: Path, folder: Path, size: Size, device: str) -> dict:
     """Everything that one back end can show with one preset. Raises Problem if it does not fit what it is for."""
-    recipe = recipe_of(preset, method, size)
-    backend.activate(method)
+    recipe = recipe_of(preset, engine, size)
+    backend.activate(engine)
     # From here on transformers and peft may be imported: Unsloth, if it is used, came first.
     from stages.csm.base import BaseSettings
     from stages.csm.device import training_dtype
@@ -172,13 +172,13 @@ def whole_way(preset: str, method: str, base_folder: Path, folder: Path, size: S
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("preset", choices=["t4", "h100"])
-    parser.add_argument("method", choices=["peft", "unsloth"])
+    parser.add_argument("engine", choices=["peft", "unsloth"])
     parser.add_argument("base", type=Path)
     parser.add_argument("result", type=Path)
     asked = parser.parse_args()
     write_json(
         asked.result,
-        whole_way(asked.preset, asked.method, asked.base, asked.base.parent, Size(), "cuda"),
+        whole_way(asked.preset, asked.engine, asked.base, asked.base.parent, Size(), "cuda"),
     )
 
 
