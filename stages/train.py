@@ -133,7 +133,7 @@ def main() -> None:
     from stages.csm.lora import check_trainable
     from stages.csm.selection import Patience, finished
     from stages.csm.subset import first_minutes
-    from stages.csm.training import Checkpoints, CsmTrainer
+    from stages.csm.training import Checkpoints, CsmTrainer, within_memory
     from stages.scoring.ear import open_ear
 
     base = resolved(read_settings(BaseSettings, "base"), CODES)
@@ -162,16 +162,11 @@ def main() -> None:
         data_collator=lambda rows: collate(rows, config),
         callbacks=[Checkpoints(), Patience(recipe.checkpoint, recipe.patience)],
     )
-    try:
+    with within_memory():
         if checkpoint and finished(checkpoint, recipe.checkpoint, recipe.patience):
             trainer.restore(checkpoint)  # killed between the last checkpoint and the outputs
         else:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except torch.OutOfMemoryError as error:
-        raise Problem(
-            f"out of memory ({str(error).splitlines()[0]}); lower train.batch_size and raise train.accumulation as "
-            "much, or set train.gradient_checkpointing"
-        ) from error
 
     if trainer.is_world_process_zero():
         counted = {"backend": chosen, "dtype": dtype, "trainable_parameters": trainable}

@@ -6,10 +6,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CsmConfig
 
-from stages.csm.cost import Work, codec_second, forward, linear_sizes, second_of_audio, training_step
+from stages.csm.cost import Work, codec_second, forward, second_of_audio, training_step
 from stages.csm.inputs import BACKBONE_ONLY, accept_codes, collate
 from stages.csm.lora import add_adapter, expected_parameters
 from stages.csm.recipe import Lora
+from stages.csm.sizes import linear_sizes
 from stages.process.problem import Problem
 
 LORA = Lora(rank=4, alpha=8, rslora=True, dropout=0.0, targets=["q_proj", "v_proj", "gate_proj", "down_proj"])

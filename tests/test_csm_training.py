@@ -9,7 +9,7 @@ from stages.csm.batches import Batches, Rows, batch_sizes, useful_share
 from stages.csm.inputs import BACKBONE_ONLY, IGNORED, accept_codes, collate
 from stages.csm.lora import add_adapter, check_adapter, expected_parameters
 from stages.csm.recipe import Listen, Lora, Recipe
-from stages.csm.training import CsmTrainer, thin_depth
+from stages.csm.training import CsmTrainer, thin_depth, within_memory
 from stages.process.problem import Problem
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -244,3 +244,20 @@ def test_training_leaves_the_codec_and_the_tie_alone(tmp_path):
     trainer.train()
     assert all(torch.equal(before[name], tensor) for name, tensor in csm.codec_model.state_dict().items())
     assert csm.backbone_model.embed_tokens.embed_audio_tokens.weight is csm.depth_decoder.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore follows"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes"),
+    ],
+)
+def test_out_of_memory_names_what_to_lower(error):
+    with pytest.raises(Problem, match=r"out of memory \(.*\); lower train.batch_size"), within_memory():
+        raise error
+
+
+def test_other_errors_pass_as_they_are():
+    with pytest.raises(RuntimeError, match="shapes differ"), within_memory():
+        raise RuntimeError("shapes differ")

@@ -220,3 +220,12 @@ def test_an_adapter_of_another_base_is_refused(trained, tmp_path):
     refused = run("merge", folder)
     assert refused.returncode == 1
     assert "is an adapter of bases/other, but base names" in refused.stderr.strip().splitlines()[-1]
+
+
+def test_other_parameters_never_resume_an_earlier_checkpoint(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "other")
+    write_params(folder, train={"learning_rate": 0.001, "max_steps": 2, "listen": listening(0)})
+    ran = run("train", folder)
+    assert ran.returncode == 0, ran.stderr
+    assert [line[0] for line in curve(folder, "train")] == ["1", "2"]
+    assert len(list((folder / ".work" / "train").iterdir())) == 2

@@ -44,7 +44,7 @@ def load_trainable(backend: str, base, recipe, dtype: str):
     from stages.csm.base import load_base, tie
     from stages.csm.device import DTYPES
     from stages.csm.inputs import accept_codes
-    from stages.csm.lora import add_adapter, target_pattern
+    from stages.csm.lora import add_adapter, lora_arguments
 
     torch.manual_seed(recipe.seed)  # the adapter's A matrices
     lora, device = recipe.lora, "cuda" if torch.cuda.is_available() else "cpu"
@@ -66,12 +66,7 @@ def load_trainable(backend: str, base, recipe, dtype: str):
         )
         model = FastModel.get_peft_model(
             model,
-            r=lora.rank,
-            lora_alpha=lora.alpha,
-            use_rslora=lora.rslora,
-            lora_dropout=lora.dropout,
-            target_modules=target_pattern(lora.targets),
-            bias="none",
+            **lora_arguments(lora),
             use_gradient_checkpointing="unsloth" if recipe.gradient_checkpointing else False,
             random_state=recipe.seed,
         )

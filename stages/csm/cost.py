@@ -8,7 +8,7 @@ count of what torch really runs.
 from dataclasses import dataclass
 
 from stages.csm.recipe import Lora
-from stages.process.problem import Problem
+from stages.csm.sizes import adapter_weights, linear_sizes
 
 TEXT_RATE = 3.3  # text tokens per second of speech with the published model's tokenizer
 ROW_SECONDS = 5.0  # length of a typical row; it only sets how far attention reaches
@@ -57,22 +57,6 @@ def second_of_audio(
     rate = config.codec_config.frame_rate
     positions = rate + text_rate
     return Work(positions, rate * depth_ratio, positions * row_seconds, float(codec_in_loop), row_seconds)
-
-
-def linear_sizes(part) -> dict[str, tuple[int, int]]:
-    """(in, out) of the linear layers of one transformer layer of `part`, the configuration of either transformer."""
-    head = getattr(part, "head_dim", None) or part.hidden_size // part.num_attention_heads
-    queries, values = part.num_attention_heads * head, part.num_key_value_heads * head
-    hidden, inner = part.hidden_size, part.intermediate_size
-    return {
-        "q_proj": (hidden, queries),
-        "k_proj": (hidden, values),
-        "v_proj": (hidden, values),
-        "o_proj": (queries, hidden),
-        "gate_proj": (hidden, inner),
-        "up_proj": (hidden, inner),
-        "down_proj": (inner, hidden),
-    }
 
 
 def _weights(part) -> int:
@@ -131,14 +115,6 @@ def training_step(config, work: Work, lora: Lora | None, checkpointing: bool = F
     # What is recomputed are the layers; the projector into the depth decoder is not one of them.
     depth_decoder -= checkpointing * 2 * depth_positions * _projector(config)
     return Cost(backbone, depth_decoder, (3 if lora is None else 2) * once.heads, once.codec, adapters)
-
-
-def adapter_weights(part, lora: Lora) -> int:
-    """LoRA's weights on one of the two transformers: rank * (in + out) of every targeted layer."""
-    sizes = linear_sizes(part)
-    if unknown := set(lora.targets) - set(sizes):
-        raise Problem(f"train.lora.targets: CSM has no {', '.join(sorted(unknown))}; known are {', '.join(sizes)}")
-    return part.num_hidden_layers * lora.rank * sum(sum(sizes[name]) for name in lora.targets)
 
 
 def codec_second(codec, clip_seconds: float = ROW_SECONDS) -> float:

@@ -4,6 +4,7 @@ from peft import LoraConfig, get_peft_model
 from torch import nn
 
 from stages.csm.recipe import Lora, Recipe
+from stages.csm.sizes import adapter_weights
 from stages.process.problem import Problem
 
 
@@ -13,45 +14,28 @@ def target_pattern(targets: list[str]) -> str:
     return rf"(?:.*\.)?(?:backbone_model|depth_decoder\.model)\.layers\.\d+\.(?:self_attn|mlp)\.(?:{names})"
 
 
-def lora_config(lora: Lora) -> LoraConfig:
-    return LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        use_rslora=lora.rslora,
-        lora_dropout=lora.dropout,
-        target_modules=target_pattern(lora.targets),
-        bias="none",
-    )
+def lora_arguments(lora: Lora) -> dict:
+    """The adapter in the words that PEFT and Unsloth share."""
+    return {
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "use_rslora": lora.rslora,
+        "lora_dropout": lora.dropout,
+        "target_modules": target_pattern(lora.targets),
+        "bias": "none",
+    }
 
 
 def add_adapter(model, lora: Lora):
     """Wrap CSM in a PeftModel. Gradient checkpointing stays possible: transformers' own hook for it would also hook
     the depth decoder's embedding, whose output CSM overwrites in place."""
     model.enable_input_require_grads = lambda *_, **__: None
-    return get_peft_model(model, lora_config(lora))
+    return get_peft_model(model, LoraConfig(**lora_arguments(lora)))
 
 
 def expected_parameters(config, lora: Lora) -> int:
     """Trainable parameters by arithmetic: rank * (in + out) of every targeted layer of both transformers."""
-
-    def one_layer(part) -> int:
-        head = getattr(part, "head_dim", None) or part.hidden_size // part.num_attention_heads
-        queries, values = part.num_attention_heads * head, part.num_key_value_heads * head
-        sizes = {
-            "q_proj": part.hidden_size + queries,
-            "k_proj": part.hidden_size + values,
-            "v_proj": part.hidden_size + values,
-            "o_proj": queries + part.hidden_size,
-            "gate_proj": part.hidden_size + part.intermediate_size,
-            "up_proj": part.hidden_size + part.intermediate_size,
-            "down_proj": part.intermediate_size + part.hidden_size,
-        }
-        if unknown := set(lora.targets) - set(sizes):
-            raise Problem(f"train.lora.targets: CSM has no {', '.join(sorted(unknown))}; known are {', '.join(sizes)}")
-        return sum(sizes[name] for name in lora.targets)
-
-    parts = (config, config.depth_decoder_config)
-    return lora.rank * sum(part.num_hidden_layers * one_layer(part) for part in parts)
+    return sum(adapter_weights(part, lora) for part in (config, config.depth_decoder_config))
 
 
 def check_trainable(model: nn.Module, recipe: Recipe) -> tuple[int, int]:

@@ -6,7 +6,8 @@ accumulation nor padding nor the mix of row lengths changes what is optimised.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -136,6 +137,21 @@ class CsmTrainer(Trainer):
         codebook0, acoustic = sums[0] / labels[0], sums[1] / labels[1]
         loss = self.recipe.codebook0_weight * codebook0 + self.recipe.acoustic_weight * acoustic
         return {"loss": loss, "codebook0_loss": codebook0, "acoustic_loss": acoustic}
+
+
+@contextmanager
+def within_memory() -> Iterator[None]:
+    """Say what to lower when a training does not fit the memory of the GPU (or, far later, of the machine)."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in reason:
+            raise
+        raise Problem(
+            f"out of memory ({reason}); lower train.batch_size (or train.batch_tokens) and raise train.accumulation "
+            "as much, or set train.gradient_checkpointing"
+        ) from error
 
 
 class Checkpoints(TrainerCallback):
