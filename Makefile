@@ -76,10 +76,10 @@ tensorboard: $(DONE) ## The training curves, live
 	@$(VENV)/bin/tensorboard --logdir .work/train
 
 push-remote: $(DONE) ## REMOTE=folder or s3://bucket/path [ENDPOINT=url]: data and models to a DVC remote
-	@$(PY) -m tools.remote push --endpoint="$$ENDPOINT" -- "$$REMOTE"
+	@$(PY) -m tools.remote --endpoint="$$ENDPOINT" -- push "$$REMOTE"
 
 pull: $(DONE) ## [REMOTE=...] [ENDPOINT=url]: data and models from a DVC remote
-	@$(PY) -m tools.remote pull --endpoint="$$ENDPOINT" -- "$$REMOTE"
+	@$(PY) -m tools.remote --endpoint="$$ENDPOINT" -- pull "$$REMOTE"
 
 push-dataset: $(DONE) ## REPO=user/name [DRY=1] [PUBLIC=1]: the rows to the Hugging Face Hub
 	@$(call PUSH,dataset)
