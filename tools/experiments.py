@@ -76,7 +76,7 @@ def check_committed(products: Sequence[str]) -> str:
 def finished(commit: str) -> dict[str, str]:
     """Name -> revision of every experiment that is kept beside `commit`."""
     found = {}
-    for entry in json.loads(dvc("exp", "show", "--json", "--no-pager")):
+    for entry in json.loads(dvc("exp", "show", "--rev", commit, "--json", "--no-pager")):
         if entry["rev"] == commit:
             for experiment in entry["experiments"] or []:
                 if experiment["revs"]:
