@@ -53,27 +53,15 @@ def last_checkpoint(folder: Path, mark: str) -> Path | None:
 
 
 def arguments(recipe: Recipe, folder: Path, dtype: str, resumed: bool):
-    """The recipe in the words of Hugging Face's TrainingArguments."""
+    """The recipe in the words of Hugging Face's TrainingArguments, with what a run that may be killed needs."""
     from transformers import TrainingArguments
+
+    from stages.csm.training import recipe_arguments
 
     return TrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.accumulation,
-        num_train_epochs=recipe.epochs,
-        max_steps=recipe.max_steps or -1,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type=recipe.schedule,
-        warmup_steps=recipe.warmup_steps,
-        optim=recipe.optimizer,
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        bf16=dtype == "bfloat16",
-        fp16=dtype == "float16",
+        **recipe_arguments(recipe, dtype),
         use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=recipe.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         ddp_find_unused_parameters=False,
         ddp_backend="gloo" if processes.is_worker() and not torch.cuda.is_available() else None,
         eval_strategy="steps",
@@ -84,10 +72,7 @@ def arguments(recipe: Recipe, folder: Path, dtype: str, resumed: bool):
         load_best_model_at_end=recipe.checkpoint != "last",
         metric_for_best_model="eval_score" if recipe.checkpoint == "score" else "eval_loss",
         greater_is_better=recipe.checkpoint == "score",
-        logging_steps=1,
         report_to=["tensorboard"],
-        remove_unused_columns=False,
-        seed=recipe.seed,
     )
 
 

@@ -33,3 +33,18 @@ def test_the_file_tree_names_every_package():
 
 def test_the_results_are_those_of_the_committed_run():
     assert markdown(tiny.ROOT) in README
+
+
+def test_make_exports_no_name_that_torch_reads():
+    """RANK="" in the environment of every recipe once stopped the training: torch takes it for a process's number."""
+    exported = re.findall(r"^export (.+)$", (tiny.ROOT / "Makefile").read_text(), re.M)
+    assert not {"RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} & set(" ".join(exported).split())
+
+
+@pytest.mark.parametrize("command, word", [("push-remote", "push"), ("pull", "pull")])
+def test_a_remotes_place_comes_after_the_action(command, word):
+    """argparse gave `push --endpoint= -- PLACE` no place: what follows -- must be all the positionals."""
+    said = subprocess.run(
+        ["make", "--dry-run", command, "REMOTE=/somewhere"], cwd=tiny.ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert f'-- {word} "$REMOTE"' in said

@@ -35,6 +35,30 @@ def thin_depth(labels: torch.Tensor, ratio: float, generator: torch.Generator) -
     return thinned
 
 
+def recipe_arguments(recipe: Recipe, dtype: str) -> dict:
+    """The recipe's knobs in the words of Hugging Face's TrainingArguments: the stage's and the benchmark's alike."""
+    return {
+        "per_device_train_batch_size": recipe.batch_size,
+        "per_device_eval_batch_size": recipe.batch_size,
+        "gradient_accumulation_steps": recipe.accumulation,
+        "num_train_epochs": recipe.epochs,
+        "max_steps": recipe.max_steps or -1,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": recipe.schedule,
+        "warmup_steps": recipe.warmup_steps,
+        "optim": recipe.optimizer,
+        "weight_decay": recipe.weight_decay,
+        "max_grad_norm": recipe.max_grad_norm,
+        "bf16": dtype == "bfloat16",
+        "fp16": dtype == "float16",
+        "gradient_checkpointing": recipe.gradient_checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "logging_steps": 1,
+        "remove_unused_columns": False,
+        "seed": recipe.seed,
+    }
+
+
 Listener = Callable[[torch.nn.Module, int], dict[str, float]]  # (model, step) -> figures of how it sounds
 
 
@@ -49,16 +73,18 @@ class CsmTrainer(Trainer):
 
     def get_train_dataloader(self) -> Loader:
         """Batches of rows of one length. They are dealt to the processes here: accelerate deals fixed sizes only."""
-        rows, processes = self.train_dataset, self.args.world_size
-        sizes = batch_sizes(rows.lengths, self.recipe.batch_size, self.recipe.batch_tokens, processes)
-        batches = Batches(rows.lengths, sizes, self.recipe.seed, self.args.process_index, processes)
-        return Loader(rows, batch_sampler=batches, collate_fn=self.data_collator)
+        batches = self.batches(self.args.process_index, self.args.world_size)
+        return Loader(self.train_dataset, batch_sampler=batches, collate_fn=self.data_collator)
+
+    def batches(self, rank: int = 0, processes: int = 1) -> Batches:
+        """The share of process `rank` of `processes`; without them all batches of an epoch."""
+        lengths, knobs = self.train_dataset.lengths, self.recipe
+        sizes = batch_sizes(lengths, knobs.batch_size, knobs.batch_tokens, self.args.world_size)
+        return Batches(lengths, sizes, knobs.seed, rank, processes)
 
     def useful_share(self) -> float:
         """Share of the positions of an epoch that are not padding, over all processes."""
-        rows = self.train_dataset
-        sizes = batch_sizes(rows.lengths, self.recipe.batch_size, self.recipe.batch_tokens, self.args.world_size)
-        return useful_share(rows.lengths, list(Batches(rows.lengths, sizes, self.recipe.seed)))
+        return useful_share(self.train_dataset.lengths, list(self.batches()))
 
     def get_batch_samples(self, epoch_iterator, num_batches, device):
         """The micro-batches of one update, with the frames for the acoustic loss drawn and both kinds counted."""

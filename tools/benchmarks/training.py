@@ -17,7 +17,7 @@ from stages.csm.codec import FRAME_SECONDS
 from stages.csm.cost import second_of_audio, training_step
 from stages.csm.inputs import collate
 from stages.csm.recipe import Recipe
-from stages.csm.training import CsmTrainer
+from stages.csm.training import CsmTrainer, recipe_arguments
 from tools.benchmarks.clock import now
 
 
@@ -84,28 +84,11 @@ def arguments(recipe: Recipe, folder: Path, dtype: str, device: str) -> Training
     """What both ways share. Nothing is evaluated or saved while the clock runs."""
     return TrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=recipe.batch_size,
-        per_device_eval_batch_size=recipe.batch_size,
-        gradient_accumulation_steps=recipe.accumulation,
-        num_train_epochs=recipe.epochs,
-        max_steps=recipe.max_steps or -1,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type=recipe.schedule,
-        warmup_steps=recipe.warmup_steps,
-        optim=recipe.optimizer,
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        bf16=dtype == "bfloat16",
-        fp16=dtype == "float16",
+        **recipe_arguments(recipe, dtype),
         use_cpu=device == "cpu",
-        gradient_checkpointing=recipe.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         save_strategy="no",
-        logging_steps=1,
         report_to=[],
         disable_tqdm=True,
-        remove_unused_columns=False,
-        seed=recipe.seed,
     )
 
 
