@@ -18,6 +18,11 @@ class Turn:
     text_ids: list[int]
     codes: np.ndarray
 
+    @classmethod
+    def unsaid(cls, text_ids: list[int], codebooks: int) -> "Turn":
+        """A text that has no sound yet."""
+        return cls(text_ids, np.zeros((0, codebooks), np.int16))
+
     @property
     def length(self) -> int:
         """Positions on the backbone's axis: text, audio frames and the end frame."""

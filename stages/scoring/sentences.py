@@ -14,14 +14,16 @@ from stages.process.problem import Problem
 
 @dataclass(frozen=True, eq=False)
 class Sentence:
-    """One row with its text ids and codes, and its recording as the bytes of a FLAC file."""
+    """One row with its text ids and codes, and its recording as the bytes of a FLAC file; None: nobody has read it."""
 
     row: Row
     turn: Turn
-    flac: bytes
+    flac: bytes | None
 
     def recording(self) -> np.ndarray:
         """Samples (n,) float32 at 24 kHz."""
+        if self.flac is None:
+            raise ValueError(f"{self.row.id} has no recording")
         return read_sound(self.flac)
 
 
