@@ -25,11 +25,14 @@ override LR := $(value LR)
 override STEPS := $(value STEPS)
 override RANKS := $(value RANKS)
 override MINUTES := $(value MINUTES)
-export NAME TEXT CONTEXT OUT SEED REPO REMOTE ENDPOINT LR STEPS RANKS MINUTES
+override FILE := $(value FILE)
+override A := $(value A)
+override B := $(value B)
+export NAME TEXT CONTEXT OUT SEED REPO REMOTE ENDPOINT LR STEPS RANKS MINUTES FILE A B
 PUSH = $(PY) -m tools.push $(1) "$$REPO" $(if $(filter 1,$(PUBLIC)),--public) $(if $(filter-out 0,$(DRY)),--dry)
 
 .PHONY: help setup setup-gpu repro test test-slow lint lock doctor preset say tensorboard push-remote pull \
-	push-dataset push-adapter push-merged sweep data-curve bench bench-gpu test-gpu
+	push-dataset push-adapter push-merged votes compare sweep data-curve bench bench-gpu test-gpu
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -71,6 +74,12 @@ preset: $(DONE) ## NAME=t4|h100|embedded: merge a preset into params.yaml
 
 say: $(DONE) ## TEXT="..." [CONTEXT=row-id] [OUT=say.wav] [SEED=0]: speak with the fine-tuned voice
 	@$(PY) -m tools.say --context="$$CONTEXT" --out="$${OUT:-say.wav}" --seed="$${SEED:-0}" -- "$$TEXT"
+
+votes: $(DONE) ## FILE=votes.json, or a folder of them: votes of the blind test into reports/votes.json
+	@$(PY) -m tools.votes -- "$$FILE"
+
+compare: $(DONE) ## [A=HEAD] [B=workspace]: two revisions or experiments: settings, figures, both voices on a page
+	@$(PY) -m tools.compare --a="$$A" --b="$$B"
 
 tensorboard: $(DONE) ## The training curves, live
 	@$(VENV)/bin/tensorboard --logdir .work/train

@@ -1,38 +1,67 @@
-"""Measure the voice: four conditions beside the recordings and their codec round trip, on held-out sentences.
+"""Measure the voice: four conditions beside the recordings and their codec round trip, on texts it never trained on.
 
     python -m stages.evaluate
 
-Reads data/rows, data/codes, data/codec, models/merged, reports/growth and the base; writes reports/metrics.json,
-reports/clips.csv and the listening page reports/listen. A killed run goes on where it stopped.
+Reads data/rows, data/codes, data/codec, data/texts, models/merged, the base and the reports of the stages before;
+writes reports/metrics.json, reports/clips.csv and the listening page reports/listen. A killed run goes on where it
+stopped.
 """
 
 from stages.process.stage import run, work_folder  # isort: skip  (fixes the threads before torch is imported)
 
 import gc
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
-from stages.csm.base import BaseSettings, load_base, load_csm, resolved
+from stages.csm.base import BaseSettings, load_base, load_csm, load_processor, resolved
 from stages.csm.device import torch_device
+from stages.csm.turns import text_ids
 from stages.files.atomic import write_json, write_text
 from stages.files.settings import read_settings
 from stages.page.listen import write_page
+from stages.process.problem import Problem
 from stages.scoring.conditions import CONDITIONS
-from stages.scoring.judge import base_speaks, doubts
-from stages.scoring.listen import Listener
-from stages.scoring.score import HeldOutVoices, Score, as_csv, as_metrics, as_table, score, summarise
+from stages.scoring.judge import base_speaks, doubts, limits, verdict
+from stages.scoring.measure import learnt_by_heart, measure, open_listener
+from stages.scoring.score import as_csv, as_table
 from stages.scoring.sentences import Sentence, choose_context, read_sentences, spread
 from stages.scoring.settings import EvaluateSettings
 from stages.scoring.speak import Utterance, check_tuning_has_effect, recorded, speak
-from stages.scoring.speaker import SpeakerEncoder
 from stages.scoring.store import Store
-from stages.scoring.words import Normaliser
-from stages.speech.recognise import make_recogniser, public_name
+from stages.scoring.summary import as_metrics, comparisons, summarise
+from stages.scoring.texts import listed_sentences
 
-METRICS, CLIPS, PAGE, GROWTH = "reports/metrics.json", "reports/clips.csv", "reports/listen", "reports/growth"
+METRICS, CLIPS, PAGE = "reports/metrics.json", "reports/clips.csv", "reports/listen"
+DATA, CORRECTIONS, MERGE, GROWTH = (
+    f"reports/{name}" for name in ("data.json", "corrections.json", "merge.json", "growth")
+)
+
+
+def read_report(path: str | Path) -> dict:
+    """A report of an earlier stage."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Problem(f"{path}: no such file; run `dvc repro` from the start (or `dvc pull`) first") from None
+
+
+def choose_sentences(
+    held_out: Sequence[Sentence], train: Sequence[Sentence], base: BaseSettings, settings: EvaluateSettings
+) -> list[Sentence]:
+    """Held-out rows, and texts of lists up to max_texts; each spread evenly over what there is."""
+    chosen = spread(held_out, settings.max_texts)
+    missing = settings.max_texts - len(chosen)
+    if not settings.texts or not missing:
+        return chosen
+    processor = load_processor(base.location, base.revision)
+    listed = listed_sentences(
+        settings.texts, train, lambda text, source: text_ids(processor, text, source), train[0].turn.codes.shape[1]
+    )
+    return chosen + spread(listed, missing)
 
 
 def speak_all(
@@ -43,7 +72,7 @@ def speak_all(
     store: Store,
 ) -> list[Utterance]:
     """The references and every generated condition; one model in memory at a time."""
-    spoken = recorded(sentences)
+    spoken = recorded([sentence for sentence in sentences if sentence.flac is not None])
     for name, load in loaders.items():
         model = load()
         for condition in CONDITIONS:
@@ -56,58 +85,57 @@ def speak_all(
     return spoken
 
 
-def score_all(
-    utterances: Sequence[Utterance], held_out: Sequence[Sentence], listener: Listener, normalise: Normaliser
-) -> list[Score]:
-    """A score for every clip, sorted by condition, row and seed. All of `held_out` is the reference of similarity."""
-    recordings = [
-        (sentence.row, listener.listen(sentence.recording()))
-        for sentence in tqdm(held_out, desc="held-out voice", unit="clip")
-    ]
-    voices = HeldOutVoices(recordings)
-    place = {condition.name: number for number, condition in enumerate(CONDITIONS)}
-    ordered = sorted(utterances, key=lambda one: (place[one.condition], one.sentence.row, one.seed or 0))
-    return [
-        score(utterance, listener.listen(utterance.load()), voices, normalise)
-        for utterance in tqdm(ordered, desc="score", unit="clip")
-    ]
-
-
 def main() -> None:
     settings = read_settings(EvaluateSettings, "evaluate")
     base = resolved(read_settings(BaseSettings, "base"))
     device = torch_device(settings.device)
+    data, corrections, merge = (read_report(path) for path in (DATA, CORRECTIONS, MERGE))
     held_out, train = read_sentences("test"), read_sentences("train")
-    sentences = spread(held_out, settings.max_texts)
+    sentences = choose_sentences(held_out, train, base, settings)
     contexts = {
         source: choose_context(train, source, settings.context_seconds)
         for source in sorted({sentence.row.source for sentence in sentences})
     }
     store = Store(work_folder() / "evaluate")
-    recogniser = make_recogniser(settings.engine, settings.model, settings.language, words=False)
-    name = f"{settings.engine} {recogniser.engine.version} {public_name(settings.model)} ({settings.language})"
-    encoder, normalise = SpeakerEncoder.load(), Normaliser(settings.language)
-    listener = Listener(recogniser, name, encoder, store)  # before the long part: what is missing shows at once
+    listener, engines = open_listener(settings, store)  # before the long part: what is missing shows at once
     loaders = {
         "base": lambda: load_base(base, device=device),
         "merged": lambda: load_csm("models/merged", device=device),
     }
     utterances = speak_all(loaders, sentences, contexts, settings, store)
     check_tuning_has_effect(utterances)
-    scores = score_all(utterances, held_out, listener, normalise)
-    table = as_table(scores)
-    summary = summarise(table)
-    engines = {"recogniser": name, "speaker": encoder.name, "normaliser": normalise.name}
-    warnings, speaks = doubts(summary), base_speaks(summary)
+    measured = measure(utterances, held_out, contexts, listener, settings)
+    table = as_table(measured.scores)
+    summary = summarise(table, measured.references, settings.resamples, measured.limits.unjudged)
+    compared = comparisons(table, settings.resamples)
+    warnings, speaks = doubts(summary, merge), base_speaks(summary)
 
-    write_page(PAGE, summary, scores, utterances, contexts, engines, settings, warnings, speaks, GROWTH)
+    write_page(
+        PAGE,
+        summary,
+        measured.scores,
+        utterances,
+        contexts,
+        engines,
+        settings,
+        warnings,
+        speaks,
+        GROWTH,
+        heards=measured.heards,
+        differences=compared,
+        verdict=[*verdict(summary, compared), *limits(summary, compared)],
+        data=data,
+        corrections=corrections,
+        origins={path.stem: read_report(path) for path in sorted(Path("data/fetched").glob("*.json"))},
+    )
     write_text(CLIPS, as_csv(table))
-    verdict = {"evaluator_sound": not warnings} | ({} if speaks is None else {"base_speaks": speaks})
-    write_json(METRICS, as_metrics(summary) | verdict | {"engines": engines})
+    checks = {"evaluator_sound": not warnings} | ({} if speaks is None else {"base_speaks": speaks})
+    found = {"engines": engines, "overlap": learnt_by_heart(utterances, sentences, train)}
+    write_json(METRICS, as_metrics(summary, compared) | checks | found)
     store.forget_others()
     for warning in warnings:
         print(f"evaluate: warning: {warning}", file=sys.stderr)
-    print(f"evaluate: {len(scores)} clips measured; listen: {PAGE}/index.html")
+    print(f"evaluate: {len(measured.scores)} clips measured; listen: {PAGE}/index.html")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import tiny
 import torch
 
 from stages import evaluate
@@ -16,13 +17,14 @@ from stages.csm.turns import Turn, write_coded
 from stages.files.atomic import write_json
 from stages.files.rows import Row, write_rows
 from stages.process.problem import Problem
-from stages.scoring import speak
+from stages.scoring import measure, speak
 
 PARAMS = """
 base: {path: bases/tiny, name: null, revision: null}
 evaluate:
   {max_texts: 3, seeds: [0, 5], temperature: 0.9, top_k: 50, max_seconds: 4.0, context_seconds: 5.0, batch_size: 2,
-   device: cpu, engine: faster-whisper, model: "package:tiny.en", language: en}
+   texts: [], device: cpu, engine: faster-whisper, model: "package:tiny.en", language: en, second_model: null,
+   speaker_encoder: ge2e, quality: none, others: data/others, resamples: 200}
 """
 HOSTILE = '<script>alert("x")</script> & co'
 
@@ -97,7 +99,12 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setattr(speak, "decode", fakes.decode)
     monkeypatch.setattr(evaluate, "load_base", lambda settings, device: FakeModel(120))
     monkeypatch.setattr(evaluate, "load_csm", lambda path, device: FakeModel(fakes.tuned))
-    monkeypatch.setattr(evaluate, "make_recogniser", lambda *_, **__: recogniser)
+    for number in range(5):
+        write_sound(f"data/others/{number}.flac", voice(90 + 40 * number))
+    for name in ("data", "corrections"):
+        write_json(f"reports/{name}.json", {})
+    write_json("reports/merge.json", json.loads((tiny.ROOT / "reports/merge.json").read_text()))
+    monkeypatch.setattr(measure, "make_recogniser", lambda *_, **__: recogniser)
     return fakes
 
 
@@ -114,7 +121,7 @@ def test_every_clip_of_every_condition_is_measured(project, tmp_path):
     assert set(empty["condition"]) == {"zero_shot", "ft"} and (empty["wer"] == 1).all() and len(empty) == 4
     metrics = json.loads((tmp_path / "reports/metrics.json").read_text())
     assert metrics["gt"]["clips"] == 3 and metrics["ft"]["empty"] == 2 and 0 < metrics["ft"]["stop_rate"] < 1
-    assert set(metrics["engines"]) == {"recogniser", "speaker", "normaliser"}
+    assert set(metrics["engines"]) == {"recogniser", "speaker", "normaliser", "seed_tts_normaliser"}
     assert project.contexts == {0, 3}  # 4.5 of 5 s: three training rows, or none
     sounds = list((tmp_path / "reports/listen/audio").glob("*/*.mp3"))
     assert len(sounds) == 30 - 4 + 3  # the empty ones have none; the context has three
@@ -132,7 +139,8 @@ def test_a_killed_run_goes_on(project, tmp_path):
     project.die_after = 5
     with pytest.raises(KeyboardInterrupt):
         evaluate.main()
-    assert [path.name for path in (tmp_path / "reports").iterdir()] == ["growth"]  # the train stage's, and nothing else
+    left = {path.name for path in (tmp_path / "reports").iterdir()}
+    assert left == {"growth", "data.json", "corrections.json", "merge.json"}  # of other stages, and nothing else
     project.die_after = None
     evaluate.main()
     # 4 conditions x 2 seeds x batches of 2 and 1 texts: none is generated twice

@@ -3,13 +3,13 @@
 import dataclasses
 import random
 import re
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from pages import HOSTILE, Elements, parts_of_page
 from test_csm_training import LISTEN, adapted, recipe, trainer_for
 from transformers import TrainerControl
 
@@ -28,7 +28,6 @@ from stages.scoring.sentences import Sentence
 from stages.scoring.speaker import SpeakerEncoder
 from stages.scoring.words import Errors
 
-HOSTILE = '</q><script>document.title="owned"</script> "it\'s" & <img src=x onerror=alert(1)>'
 GOOD = Sample("talk-0000000", Errors(0, 0, 0, 5), Errors(0, 0, 0, 20), 0.9, 1.0, True, "What was said.", "a.mp3")
 
 
@@ -277,27 +276,7 @@ def grown(tmp_path):
 
 def page_of(shown):
     """The page with the timeline alone."""
-    settings = SimpleNamespace(seeds=[0], temperature=0.9, top_k=50, max_seconds=1.0)
-    names = ("gt", "gt_codec", "zero_shot", "clone", "ft", "ft_clone")
-    engines = {"recogniser": "r", "normaliser": "n", "speaker": "s"}
-    rest = {"lines": [], "context": [], "warnings": [], "speaks": None, "summary": {name: {} for name in names}}
-    return render(growth=shown, engines=engines, settings=settings, **rest)
-
-
-class Elements(HTMLParser):
-    def __init__(self, html):
-        super().__init__()
-        self.found, self.text = [], ""
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        self.found.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.text += data
-
-    def all(self, tag):
-        return [attributes for name, attributes in self.found if name == tag]
+    return render(**parts_of_page(growth=shown))
 
 
 def test_what_was_gathered_is_read_back(grown):
@@ -316,15 +295,16 @@ def test_the_timeline_has_a_row_a_sentence_and_a_column_a_checkpoint(grown, tmp_
     assert len(shown.lines) == 3 and all(len(cells) == 3 for _, cells in shown.lines)
     copy_sounds(shown, folder, tmp_path / "page")
     found = Elements(page_of(shown))
-    players = [player["src"] for player in found.all("audio")]
+    players = [player["data-src"] for player in found.players]
     assert len(players) == 3 * 3 - 1 and "nothing to play" in found.text  # one clip is empty
     assert sorted(players) == [name for name in sounds(tmp_path / "page")]
-    assert found.text.count("did not stop") == 3 and "because it sounds best" in found.text
+    text = found.text.split("How the voice grew")[1]
+    assert text.count("did not stop") == 3 and "because it sounds best" in text
 
 
 def test_hostile_text_stays_text_in_the_timeline(grown):
     found = Elements(page_of(timeline(read_growth(grown()))))
-    assert len(found.all("script")) == 1 and not found.all("img")
+    assert len(found.all("script")) == 2 and not found.all("img")
     assert HOSTILE in found.text
     assert not [name for _, attributes in found.found for name in attributes if name.startswith("on")]
 
@@ -347,7 +327,17 @@ def test_a_long_training_is_told_in_a_few_stages(chosen):
     assert len(few(stages[:3], 2)) == 3
 
 
-def test_without_listening_the_page_has_no_timeline(tmp_path):
+def test_without_listening_the_page_has_the_loss_alone(tmp_path):
+    evaluations = [{"step": step, "eval_loss": 3.0 - step} for step in (0, 1)]
+    gather(tmp_path / "growth", tmp_path / "scratch", evaluations, "loss", 1)
+    shown = timeline(read_growth(tmp_path / "growth"))
+    assert [curve.key for curve in shown.curves] == ["loss"] and not shown.lines
+    found = Elements(page_of(shown))
+    assert len(found.all("polyline")) == 1 and "because its eval loss is the lowest" in found.text
+    assert not found.players and "the table" not in found.text
+
+
+def test_a_single_evaluation_is_no_timeline(tmp_path):
     gather(tmp_path / "growth", tmp_path / "scratch", [{"step": 0, "eval_loss": 3.0}], "loss", 0)
     growth = read_growth(tmp_path / "growth")
     assert growth.stages[0].figures == {"loss": 3.0} and timeline(growth) is None

@@ -17,7 +17,16 @@ import pytest
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ["dvc.yaml", ".dvcignore", "stages", "bases", "data/online", "data/replacements.yaml"]
+COPIED = [
+    "dvc.yaml",
+    ".dvcignore",
+    "stages",
+    "bases",
+    "data/online",
+    "data/replacements.yaml",
+    "data/texts",
+    "data/others",
+]
 SMALL = {
     "segment": {"min_seconds": 1.0, "max_seconds": 10.0, "block_seconds": 12.0},
     "train": {"max_steps": 4, "eval_steps": 2, "batch_size": 4},

@@ -24,6 +24,8 @@ class FakeHub(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.tokens: set[str | None] = set()
         self.refuses = None  # a status for every question
+        self.faults: list[str] = []  # what is wrong with every card
+        self.cards: list[dict] = []
 
     @property
     def address(self) -> str:
@@ -57,7 +59,11 @@ class Answers(BaseHTTPRequestHandler):
             hub.repos[asked.get("type", "model"), name] = {"private": private, "files": {}}
             return self.answer({"url": f"{hub.address}/{name}"})
         if self.path == "/api/validate-yaml":
-            return self.answer({"errors": [], "warnings": []})
+            hub.cards.append(json.loads(body))
+            errors = [{"message": fault} for fault in hub.faults]
+            return self.answer(
+                {"errors": errors, "warnings": []}, 400 if errors else 200, Content_Type="application/json"
+            )
         _, _, kind, user, name, *rest = self.path.split("?")[0].split("/")
         repo = hub.repos.get((kind.removesuffix("s"), f"{user}/{name}"))
         if repo is None:
@@ -195,7 +201,7 @@ def test_the_model_card_says_base_rights_measures_and_how_to_load(project):
     assert card.data.base_model == "unsloth/csm-1b" and card.data.base_model_relation == "adapter"
     assert card.data.license == "other" and card.data.library_name == "peft"
     assert f'from_pretrained("unsloth/csm-1b", revision="{SHA}")' in card.text
-    assert "| ft | 0.0731 | 12 | 0.91 |" in card.text and "| gt | 0.05 | 12 |  |" in card.text
+    assert "| 7.3 | 0.910 | 12 |\n" in card.text and "| 5.0 | – | 12 |\n" in card.text
     assert "openai-whisper medium.en" in card.text and '"rank": 32' in card.text
     merged = push.pack("merged", "ada/my-voice").card
     assert 'from_pretrained("ada/my-voice")' in merged and 'processor("[3]Good morning."' in merged
@@ -244,6 +250,16 @@ def test_no_rights_no_push(project):
         push.pack("merged", "ada/my-voice")
 
 
+def test_the_hub_checks_the_card_before_anything_is_made(hub, project):
+    package = push.pack("adapter", "ada/my-voice")
+    hub.faults = ['"license" must be one of [a, b]', '"language" is no code']
+    with pytest.raises(
+        Problem, match=r'the card\'s metadata: "license" must be one of \[a, b\]; "language" is no code; '
+    ):
+        push.push(package)
+    assert hub.repos == {} and hub.cards[0] == {"repoType": "model", "content": package.card}
+
+
 def test_no_token(hub, project, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(Problem, match="HF_TOKEN is not set"):
@@ -256,11 +272,11 @@ def test_no_token(hub, project, monkeypatch):
 )
 def test_a_hub_that_refuses(hub, project, status, message):
     hub.refuses = status
-    with pytest.raises(Problem, match=f"ada/my-voice: the hub {message}"):
+    with pytest.raises(Problem, match=f"the card: the hub {message}"):
         push.push(push.pack("merged", "ada/my-voice"))
 
 
 def test_a_hub_that_is_not_there(hub, project, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(Problem, match="ada/my-voice: the hub does not answer .*; check the network"):
+    with pytest.raises(Problem, match="the card: the hub does not answer .*; check the network"):
         push.push(push.pack("merged", "ada/my-voice"))

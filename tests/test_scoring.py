@@ -13,15 +13,14 @@ import soxr
 from stages.csm.turns import Turn
 from stages.files.rows import Row
 from stages.process.problem import Problem
-from stages.scoring.judge import base_speaks, doubts
 from stages.scoring.listen import Heard, Listener
-from stages.scoring.prosody import loudness, pitch, speech_seconds, syllables
-from stages.scoring.score import HeldOutVoices, Score, as_metrics, as_table, summarise
+from stages.scoring.prosody import loudness, phrasing, pitch, pitch_track, syllables
+from stages.scoring.score import HeldOutVoices
 from stages.scoring.sentences import Sentence, choose_context, spread
 from stages.scoring.speak import Utterance, check_tuning_has_effect
 from stages.scoring.speaker import SpeakerEncoder, centroid, raise_volume
 from stages.scoring.store import Store, code_digest
-from stages.scoring.words import Normaliser, character_errors, word_errors
+from stages.scoring.words import Normaliser, character_errors, end_is_missing, seed_tts, word_errors
 
 LJ = Path(__file__).parents[2] / "shared" / "data" / "lj"
 RECORDING = Path(__file__).parents[1] / "data" / "recordings" / "workshop.mp3"
@@ -67,6 +66,38 @@ def test_a_text_of_fillers_can_be_scored(english):
 
 def test_other_languages_use_the_basic_normaliser():
     assert Normaliser("de")("Grüße, (Herr) Müller!") == "grüße herr müller"
+
+
+@pytest.mark.parametrize(
+    ("text", "normalised"),
+    [
+        ("The well-known Dr. Grey\u2019s $20 \u2013 really?", "the wellknown dr grey's 20 really"),
+        ("  It\u00a0is\n'so'  ", "it is 'so'"),
+        ("\u201cGr\u00fc\u00dfe!\u201d (M\u00fcller) \u2026 50% a^b", "gr\u00fc\u00dfe m\u00fcller 50 ab"),
+        ("...", ""),
+    ],
+)
+def test_the_normaliser_of_seed_tts_keeps_letters_digits_and_apostrophes(text, normalised):
+    assert seed_tts(text) == normalised
+
+
+@pytest.mark.parametrize(
+    ("heard", "missing"),
+    [
+        ("a b c d e f g h", True),
+        ("a b c d e f g h i", False),
+        ("a b c d e f g h x y", False),  # something was said there
+        ("c d e f g h i j", False),  # the beginning is not the end
+        ("", True),
+    ],
+)
+def test_the_end_is_missing_when_none_of_the_last_words_was_said(heard, missing):
+    assert end_is_missing("a b c d e f g h i j", heard, 0.2) is missing
+
+
+def test_a_short_text_has_one_last_word():
+    assert end_is_missing("good morning", "good", 0.2) and not end_is_missing("good morning", "morning", 0.2)
+    assert not end_is_missing("", "anything", 0.2)
 
 
 # Voice
@@ -125,7 +156,10 @@ def test_a_recording_is_not_compared_with_itself():
     assert voices.similarity(rows[1], heard(one)) == pytest.approx(float(centroid([one, other])[0]))
     assert voices.similarity(rows[1], heard()) is None
     lone = HeldOutVoices([(rows[0], heard(one))])
-    assert lone.similarity(rows[0], heard(one)) is None
+    assert lone.similarity(rows[0], heard(one)) is None and lone.genuine() == []
+    assert voices.genuine() == [
+        voices.similarity(row, heard(vector)) for row, vector in zip(rows, (one, other, other), strict=True)
+    ]
 
 
 # Prosody
@@ -138,20 +172,25 @@ def voiced(hertz, seconds=1.0, level=0.2):
 
 @pytest.mark.parametrize("hertz", [80, 150, 330])
 def test_pitch_of_a_steady_voice(hertz):
-    median, spread = pitch(voiced(hertz))
+    median, spread = pitch(pitch_track(voiced(hertz)))
     assert median == pytest.approx(hertz, rel=0.01)
     assert spread < 0.2
 
 
 def test_spread_of_two_pitches_an_octave_apart_is_half_an_octave():
-    median, spread = pitch(np.concatenate([voiced(110), voiced(220)]))
+    median, spread = pitch(pitch_track(np.concatenate([voiced(110), voiced(220)])))
     assert spread == pytest.approx(6, abs=0.3)
 
 
 def test_noise_and_silence_have_no_pitch():
-    assert pitch(np.zeros(RATE, np.float32)) == (None, None)
+    assert pitch(pitch_track(np.zeros(RATE, np.float32))) == (None, None)
     noise = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)
-    assert pitch(noise) == (None, None)
+    assert pitch(pitch_track(noise)) == (None, None)
+
+
+def test_the_pitch_track_has_fifty_values_a_second():
+    track = pitch_track(np.concatenate([voiced(150), np.zeros(RATE, np.float32)]))
+    assert len(track) == 101 and np.isnan(track[60:]).all() and np.allclose(track[5:45], 150, rtol=0.01)
 
 
 def test_pauses_are_not_speech_but_short_gaps_are():
@@ -159,9 +198,18 @@ def test_pauses_are_not_speech_but_short_gaps_are():
         return np.zeros(round(seconds * RATE), np.float32)
 
     clip = np.concatenate([gap(0.5), voiced(150), gap(0.1), voiced(150), gap(1.0), voiced(150), gap(0.7)])
-    assert speech_seconds(clip) == pytest.approx(3.1, abs=0.1)
-    assert speech_seconds(gap(1.0)) == 0
-    assert speech_seconds(np.zeros(10, np.float32)) == 0
+    found = phrasing(clip)
+    assert found.speech_seconds == pytest.approx(3.1, abs=0.1)
+    assert found.pause_share == pytest.approx(1.0 / 4.1, abs=0.02)
+    assert found.longest_pause == pytest.approx(1.0, abs=0.05)
+    assert found.trailing_silence == pytest.approx(0.7, abs=0.05)
+
+
+@pytest.mark.parametrize("samples", [RATE, 10, 0])
+def test_silence_has_no_phrasing_and_trails_from_the_start(samples):
+    found = phrasing(np.zeros(samples, np.float32))
+    assert (found.speech_seconds, found.pause_share, found.longest_pause) == (0, None, 0)
+    assert found.trailing_silence == samples / RATE
 
 
 @pytest.mark.parametrize(
@@ -211,10 +259,57 @@ def test_a_clip_is_listened_to_once(tmp_path, encoder):
     assert parrot.calls == 2
 
 
+class Second(Parrot):
+    name = "second parrot"
+
+
+class Mark:
+    name, limit = "mark", None
+
+    def mark(self, samples):
+        return 3.5
+
+
+def test_a_second_recogniser_and_a_predictor_are_asked_too(tmp_path, encoder):
+    clip = np.repeat(voiced(150), 3)[: 24_000 * 2]
+    found = Listener(Parrot(), "parrot", encoder, Store(tmp_path), Second(), Mark()).listen(clip)
+    assert (found.text_second, found.quality) == ("hello", 3.5)
+    assert len(found.pitch_track) == 101 and found.pitch_hz == pytest.approx(75, rel=0.02)
+    assert set(found.pitch_track) == {75.2}  # a tenth of a hertz is enough for a picture
+    alone = Listener(Parrot(), "parrot", encoder, Store(tmp_path)).listen(clip)
+    assert (alone.text_second, alone.quality) == (None, None)  # not what the other listener heard
+
+
+def test_many_clips_are_heard_at_once_in_their_order(tmp_path, encoder):
+    clips = [np.repeat(voiced(140 + 10 * number), 3)[: 24_000 * 2] for number in range(5)]
+    loads = [lambda clip=clip: clip for clip in [*clips, clips[0], np.zeros(0, np.float32)]]
+    one = Listener(Parrot(), "parrot", encoder, Store(tmp_path / "one")).listen_all(loads, "hear", workers=1)
+    parrot = Parrot()
+    four = Listener(parrot, "parrot", encoder, Store(tmp_path / "four")).listen_all(loads, "hear", workers=4)
+    assert one == four and [round(heard.pitch_hz / 5) for heard in four[:-1]] == [14, 15, 16, 17, 18, 14]
+    assert parrot.calls == 5  # the clip that comes twice is heard once
+    files = {scratch: {path.name: path.read_bytes() for path in (tmp_path / scratch).rglob("*.json")}
+             for scratch in ("one", "four")}  # fmt: skip
+    assert files["one"] == files["four"]
+
+
+def test_an_error_in_one_clip_ends_all_and_leaves_nothing_half_written(tmp_path, encoder):
+    def missing():
+        raise Problem("clip 2: no such file")
+
+    listener = Listener(Parrot(), "parrot", encoder, Store(tmp_path))
+    with pytest.raises(Problem, match="clip 2: no such file"):
+        listener.listen_all([lambda: np.zeros(0, np.float32), missing], "hear")
+    assert not list(tmp_path.rglob("*.part*"))
+
+
 @pytest.mark.parametrize("clip", [np.zeros(0), np.zeros(48_000), np.full(48_000, np.nan), np.ones(2_000)])
 def test_no_sound_is_empty_and_not_an_error(tmp_path, encoder, clip):
-    found = Listener(Parrot(), "parrot", encoder, Store(tmp_path)).listen(clip.astype(np.float32))
-    assert found.empty and found.text == "" and found.embedding is None
+    listener = Listener(Parrot(), "parrot", encoder, Store(tmp_path), Second(), Mark())
+    found = listener.listen(clip.astype(np.float32))
+    assert found.empty and found.text == "" == found.text_second and found.embedding is None
+    assert (found.quality, found.pause_share, found.pitch_track) == (None, None, [])
+    assert listener.embed(clip.astype(np.float32)) is None
 
 
 def test_what_a_run_did_not_ask_for_is_forgotten(tmp_path):
@@ -275,53 +370,7 @@ def test_no_context_says_what_to_raise():
         choose_context([sentence(0.0)], 7, 5.0)
 
 
-# Figures
-
-
-def scored(condition="ft", wrong=0, words=4, similarity=0.9, stopped=True, empty=False, **more):
-    values = {"row": "talk-0000000", "seed": 0, "seconds": 1.0, "duration_ratio": 1.0, "pitch_hz": 200.0}
-    values |= {"pitch_spread_st": 2.0, "pace": 4.0, "loudness_lufs": -20.0, "text": "a", "heard": "a"}
-    counts = {"words": words, "word_errors": wrong, "substitutions": wrong, "deletions": 0, "insertions": 0}
-    letters = {"characters": 4 * words, "character_errors": wrong, "wer": wrong / words, "cer": wrong / words / 4}
-    flags = {"condition": condition, "similarity": similarity, "stopped": stopped, "empty": empty}
-    return Score(**(values | counts | letters | flags | more))
-
-
-def test_empty_clips_count_in_every_rate():
-    clips = [scored(), scored(wrong=12, words=12, similarity=None, stopped=False, empty=True, pitch_hz=None)]
-    figures = summarise(as_table(clips))["ft"]
-    assert figures["wer"] == 0.75  # of all words; the mean of the clips would say 0.5
-    assert figures["stop_rate"] == 0.5
-    assert (figures["empty"], figures["clips"]) == (1, 2)
-    assert figures["similarity"] == 0.9 and figures["pitch_hz"] == 200
-
-
-def test_what_could_not_be_measured_is_no_metric():
-    figures = as_metrics(summarise(as_table([scored(similarity=None, pace=None)])))["ft"]
-    assert "similarity" not in figures and "pace" not in figures and "wer" in figures
-
-
-def test_recorded_sound_has_no_stop_rate():
-    assert "stop_rate" not in summarise(as_table([scored("gt", seed=None, stopped=None)]))["gt"]
-
-
-def summary(gt=0.05, codec=0.1, own=0.95, best=0.9):
-    names = ("zero_shot", "clone", "ft", "ft_clone")
-    spoken = {name: {"wer": 0.2, "similarity": best} for name in names}
-    return {"gt": {"wer": gt, "similarity": own}, "gt_codec": {"wer": codec, "similarity": own}} | spoken
-
-
-def test_whether_the_base_can_speak_is_read_from_the_codec():
-    assert base_speaks(summary()) is True
-    assert base_speaks(summary(codec=0.95)) is False
-    assert base_speaks(summary(gt=0.5, codec=0.95)) is None  # the recogniser understands nothing: nobody can say
-
-
-def test_an_evaluator_that_fails_its_own_checks_says_so():
-    assert doubts(summary()) == []
-    assert "recogniser, not the voice" in doubts(summary(gt=0.31))[0]
-    assert "speaker encoder, not the voice" in doubts(summary(own=0.7))[0]
-    assert "only one" in doubts(summary(own=None))[0].lower()
+# Guards
 
 
 def spoken(condition, *codes):

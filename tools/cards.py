@@ -1,75 +1,51 @@
-"""The README.md of what goes to the hub: whose voice it is and by what right, what was measured, how to load it."""
+"""The README.md of what goes to the hub: whose voice it is and by what right, what was measured, how to load it.
+
+A card is written from the records of fetch, dvc.lock, the parameters and the reports of one run. It is checked against
+what huggingface_hub knows of a card's schema here, and by the hub itself before it is pushed.
+"""
 
 import json
-import re
 from collections.abc import Mapping
-from pathlib import Path
 
-from huggingface_hub import DatasetCardData, ModelCardData
+from huggingface_hub import DatasetCard, DatasetCardData, ModelCard, ModelCardData
+from huggingface_hub.repocard_data import model_index_to_eval_results
+from yaml import YAMLError
 
-from stages.files.settings import read_yaml
 from stages.process.problem import Problem
-from tools.hub import Base
+from tools.carding import loading, results
+from tools.carding.facts import Facts, plain, read_facts
 
 MODEL_LICENCES = {"sesame/csm-1b": "Apache-2.0", "unsloth/csm-1b": "Apache-2.0"}
 RIGHTS = "own-voice: the speaker published it; licence, consent: as the evidence says."
-LIMITS = (
-    "Use this voice only within those rights. Do not use it to pass as the speaker, to mislead, or for anything "
-    "unlawful. Say that the speech is synthetic wherever it is heard."
+INTENDED = (
+    "Speech in this one voice within the rights above: reading texts aloud, prototypes, research on speech synthesis "
+    "and on how to detect it."
 )
-LOAD_DATASET = """```python
-from datasets import Audio, load_dataset
-
-rows = load_dataset("{repo}")  # train, validation, test: split by time, no text in two of them
-rows = rows.cast_column("audio", Audio(decode=False))  # bytes of 24 kHz mono FLAC; without this line: decoded
-```"""
-LOAD_MERGED = """```python
-from transformers import AutoProcessor, CsmForConditionalGeneration
-
-model = CsmForConditionalGeneration.from_pretrained("{repo}")
-processor = AutoProcessor.from_pretrained("{repo}")
-inputs = processor("[{speaker}]Good morning.", add_special_tokens=True, return_tensors="pt")
-audio = model.generate(**inputs, output_audio=True)
-processor.save_audio(audio, "hello.wav")
-```"""
-LOAD_ADAPTER = """```python
-from peft import PeftModel
-from transformers import AutoProcessor, CsmForConditionalGeneration
-
-model = CsmForConditionalGeneration.from_pretrained("{base}"{revision})
-# transformers 5 leaves this table random where the file holds it once: share it, as CSM does.
-model.backbone_model.embed_tokens.embed_audio_tokens.weight = model.depth_decoder.model.embed_tokens.weight
-model = PeftModel.from_pretrained(model, "{repo}").merge_and_unload()
-processor = AutoProcessor.from_pretrained("{repo}")
-```"""
+PROHIBITED = (
+    "Do not use it to pass as the speaker, to mislead or defraud, to get past voice identification, to put words into "
+    "the speaker's mouth that they would not say, or for anything unlawful. Say that the speech is synthetic wherever "
+    "it is heard. Whoever holds the rights can withdraw them; then stop."
+)
+LIMITS = (
+    "One speaker, one language and the style of the recordings; elsewhere expect worse than the figures say. Like its "
+    "base it can leave words out, repeat them, or run on: check what it says before anyone relies on it. The figures "
+    "are of automatic instruments, which stand in for listeners and do not replace them."
+)
+DATA_LIMITS = (
+    "The text is what a speech recogniser heard, corrected by rules and not by hand throughout: expect some wrong "
+    "words. One speaker: nothing that holds for speakers in general can be learned or tested here."
+)
+SPLITS = ("train", "validation", "test")
 
 
-def plain(text) -> str:
-    """Text from outside (a title, a name) as one line of Markdown that is only text."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~$])", r"\\\1", " ".join(str(text).split()))
+def uses(limits: str) -> str:
+    return f"## Use\n\n**Intended.** {INTENDED}\n\n**Prohibited.** {PROHIBITED}\n\n**Limits.** {limits}"
 
 
-def read_json(path: str | Path) -> dict:
-    """The content of a report, or nothing where there is none."""
-    path = Path(path)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def provenance(folder: str | Path = "data/fetched") -> dict[str, dict]:
-    """What fetch wrote down about every recording, by key. Raises Problem when it is not there or names no rights."""
-    records = {path.stem: read_json(path) for path in sorted(Path(folder).glob("*.json"))}
-    if not records:
-        raise Problem(f"{folder}: says nothing of where the voice is from; run `make repro` or `make pull REMOTE=...`")
-    for key, record in records.items():
-        if not record.get("rights"):
-            raise Problem(f"{folder}/{key}.json: names no rights; without them nothing goes to the hub")
-    return records
-
-
-def rights_section(records: Mapping[str, dict]) -> str:
+def rights_section(facts: Facts) -> str:
     """A list of the recordings: speaker, basis, evidence, origin."""
     lines = ["## Whose voice, and by what right", ""]
-    for key, record in records.items():
+    for key, record in facts.records.items():
         rights = record["rights"]
         title = f"“{plain(record['title'])}”, " if record.get("title") else ""
         origin = plain(record.get("webpage_url") or record.get("source") or "origin not noted")
@@ -78,109 +54,174 @@ def rights_section(records: Mapping[str, dict]) -> str:
             f"- {plain(key)}: {title}spoken by {plain(rights['speaker'])}; basis **{plain(rights['basis'])}**: "
             f"{plain(rights['evidence'])} ({origin}{licence}, sha256 {record.get('sha256', 'not noted')})"
         )
-    return "\n".join([*lines, "", RIGHTS, LIMITS])
-
-
-def number(value) -> str:
-    return f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else plain(value)
-
-
-def metrics_section(metrics: Mapping) -> str:
-    """reports/metrics.json as a table: a row for every condition (a mapping of figures), a column for every figure."""
-    engines = metrics.get("engines", {})
-    conditions = {name: figures for name, figures in metrics.items() if isinstance(figures, dict) and name != "engines"}
-    if not conditions:
-        return "## Measured\n\nNothing: there was no reports/metrics.json when this was pushed."
-    columns = list(dict.fromkeys(column for figures in conditions.values() for column in figures))
-    lines = ["| condition | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name, figures in conditions.items():
-        lines.append(f"| {name} | " + " | ".join(number(figures.get(column, "")) for column in columns) + " |")
-    lines += [
-        "",
-        "On held-out rows of the same recordings. gt: the recording; gt_codec: its codec round trip; ft: this voice.",
-    ]
-    lines += [f"{plain(role).capitalize()}: {plain(engine)}." for role, engine in engines.items()]
-    lines += [f"{plain(name)}: {number(value)}." for name, value in metrics.items() if not isinstance(value, dict)]
-    return "\n".join(["## Measured", "", *lines])
+    return "\n".join([*lines, "", RIGHTS])
 
 
 def recipe_section(params: Mapping) -> str:
-    """The settings of training, as they stand in params.yaml."""
+    """The settings of training, as the run had them."""
     settings = json.dumps(params.get("train", {}), indent=1, ensure_ascii=False)
     return f"## Trained with\n\n```json\n{settings}\n```"
 
 
-def data_section(report: Mapping) -> str:
+def data_section(facts: Facts) -> str:
     """Rows and minutes of every split, and where that stands, from reports/data.json."""
-    rows, seconds, stand = (report.get(name, {}) for name in ("rows", "seconds", "guidance"))
-    lines = ["## Rows", "", "| split | rows | minutes |", "|---|---|---|"]
-    for split in ("train", "validation", "test"):
+    rows, seconds, stand = (facts.data.get(name, {}) for name in ("rows", "seconds", "guidance"))
+    lines = ["## Rows", "", "| split | rows | minutes |", "|---|---:|---:|"]
+    for split in SPLITS:
         if split in rows and split in seconds:
             lines.append(f"| {split} | {rows[split]} | {seconds[split] / 60:.1f} |")
     if "train_rows_of_30_s" in stand:
         lines += ["", f"Training speech equals {stand['train_rows_of_30_s']:.1f} rows of 30 s."]
+    return "\n".join(lines)
+
+
+def making_section(facts: Facts) -> str:
+    """How the rows were made of the recordings."""
+    heard, words = facts.params.get("transcribe", {}), facts.data.get("recordings", {}).get("words_corrected")
+    engine = f" by {plain(heard['engine'])} ({plain(heard.get('model'))})" if heard.get("engine") else ""
+    corrected = f"; rules corrected {words} words" if words is not None else ""
+    dropped = facts.data.get("seconds", {}).get("dropped")
+    left = f" {dropped / 60:.1f} minutes were left out: pauses, and pieces without clear text." if dropped else ""
     columns = "`audio` (24 kHz mono FLAC), `text`, `source` (speaker id), `recording`, `start`, `end` (seconds)"
-    return "\n".join([*lines, "", f"Columns: {columns}."])
+    return (
+        f"## How it was made\n\nThe recordings were transcribed{engine}{corrected}, cut at the ends of sentences, and "
+        f"split by blocks of time.{left} Columns: {columns}."
+    )
+
+
+def facts_section(facts: Facts, lines: Mapping[str, str | None], folder: str) -> str:
+    """What identifies this run, as a table; what is not known is left out."""
+    known = dict(lines) | {
+        f"{folder} in dvc.lock": facts.hash_of(folder),
+        "data/rows in dvc.lock": facts.hash_of("data/rows"),
+        "commit of the project": facts.commit,
+    }
+    rows = [f"| {name} | {plain(value)} |" for name, value in known.items() if value]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _hours(minutes: float | None) -> str | None:
+    return None if minutes is None else f"{minutes / 60:.2f} hours ({minutes:.1f} minutes)"
 
 
 def _page(data, *sections: str) -> str:
     return "\n\n".join([f"---\n{data.to_yaml()}\n---", *sections]) + "\n"
 
 
+def check_card(text: str, repo_type: str) -> None:
+    """Raise Problem unless the card's metadata read back as what was written, evaluation results included.
+
+    The hub's own rules are asked for in tools.push, where the network is.
+    """
+    try:
+        data = (ModelCard if repo_type == "model" else DatasetCard)(text).data
+        if repo_type == "model" and data.eval_results:
+            model_index_to_eval_results(data.to_dict()["model-index"])
+    except (ValueError, KeyError, TypeError, YAMLError) as error:
+        raise Problem(f"the card's metadata are not what the hub reads ({error}); please report this") from None
+    if not data.to_dict().get("license"):
+        raise Problem("the card's metadata could not be read back; please report this")
+
+
 def dataset_card(repo: str) -> str:
     """The card of data/rows for the dataset repository `repo`."""
-    records = provenance()
+    facts = read_facts()
+    name, total = repo.split("/")[1], facts.data.get("rows", {}).get("total")
+    sizes = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
     data = DatasetCardData(
         license="other",
         license_name="see-rights-below",
-        language=read_yaml("params.yaml").get("transcribe", {}).get("language"),
+        language=facts.params.get("transcribe", {}).get("language"),
+        pretty_name=name,
+        size_categories=None if total is None else next((size for most, size in sizes if total < most), "n>1M"),
         task_categories=["text-to-speech"],
         tags=["audio", "one-voice", "timbre"],
         configs=[
             {
                 "config_name": "default",
-                "data_files": [{"split": name, "path": f"{name}.parquet"} for name in ("train", "validation", "test")],
+                "data_files": [{"split": split, "path": f"{split}.parquet"} for split in SPLITS],
             }
         ],
     )
-    title = f"# {repo.split('/')[1]}\n\nRecordings of one voice, cut into sentences with their text, made with Timbre."
-    load = "## Load it\n\n" + LOAD_DATASET.format(repo=repo)
-    return _page(data, title, rights_section(records), data_section(read_json("reports/data.json")), load)
+    title = f"# {name}\n\nRecordings of one voice, cut into sentences with their text, made with Timbre."
+    kept = facts.data.get("seconds", {}).get("kept")
+    known = {"speech": _hours(None if kept is None else kept / 60), "speaker": ", ".join(facts.speakers)}
+    text = _page(
+        data,
+        title,
+        facts_section(facts, known, "data/rows"),
+        rights_section(facts),
+        uses(DATA_LIMITS),
+        data_section(facts),
+        making_section(facts),
+        "## Load it\n\n" + loading.DATASET.format(repo=repo),
+    )
+    check_card(text, "dataset")
+    return text
 
 
-def model_card(repo: str, kind: str) -> str:
-    """The card of the `adapter` or the `merged` model for the model repository `repo`."""
-    records, params = provenance(), read_yaml("params.yaml")
-    base, speaker = Base.of(params), _speaker()
-    revision = read_json("data/codes/base.json").get("revision") or base.revision
-    data = ModelCardData(
+def _model_data(facts: Facts, name: str, kind: str) -> ModelCardData:
+    base = facts.base
+    measured = results.eval_results(facts.metrics, ", ".join(facts.speakers))
+    return ModelCardData(
         license="other",
         license_name="see-rights-below",
-        language=params.get("transcribe", {}).get("language"),
+        language=facts.params.get("transcribe", {}).get("language"),
         library_name="peft" if kind == "adapter" else "transformers",
         pipeline_tag="text-to-speech",
         tags=["csm", "voice", "timbre"] + (["lora"] if kind == "adapter" else []),
         base_model=base.name,
         base_model_relation=("adapter" if kind == "adapter" else "finetune") if base.name else None,
+        metrics=sorted({one.metric_type for one in measured}) or None,
+        model_name=name if measured else None,
+        eval_results=measured or None,
     )
-    name = base.name or base.path
-    at = f" at revision {revision}" if base.name and revision else ""
+
+
+def _introduction(facts: Facts, name: str, kind: str) -> str:
+    base = facts.base
+    at = f" at revision {facts.base_revision}" if base.name and facts.base_revision else ""
     licence = MODEL_LICENCES.get(base.name or "")
     what = "A LoRA adapter for" if kind == "adapter" else "A fine-tuned copy (16 bit) of"
-    intro = f"# {repo.split('/')[1]}\n\n{what} {plain(name)}{at}, speaking with one voice, made with Timbre."
-    intro += f" The base is under {licence}; the voice is not." if licence else " The base has its own licence."
+    text = f"# {name}\n\n{what} {plain(base.name or base.path)}{at}, speaking with one voice, made with Timbre."
+    text += f" The base is under {licence}; the voice is not." if licence else " The base has its own licence."
     if not base.name:
-        intro += " The base is a folder of the project that made this, not a model on the hub."
+        text += " The base is a folder of the project that made this, not a model on the hub."
+    return text
+
+
+def model_card(repo: str, kind: str) -> str:
+    """The card of the `adapter` or the `merged` model for the model repository `repo`."""
+    facts = read_facts()
+    base, name, train = facts.base, repo.split("/")[1], facts.params.get("train", {})
+    revision = facts.base_revision if base.name else None
+    lora = train.get("lora") or {}
+    method = f"LoRA, rank {lora.get('rank')}" if train.get("method", "lora") == "lora" else "every weight"
+    rows = facts.training.get("rows") or facts.data.get("rows", {}).get("train")
+    known = {
+        "base": base.name or base.path,
+        "base revision": revision,
+        "licence of the base": MODEL_LICENCES.get(base.name or ""),
+        "speaker": ", ".join(facts.speakers),
+        "trained on": _hours(facts.train_minutes),
+        "rows": str(rows) if rows else None,
+        "method": method if lora or "method" in train else None,
+    }
     if kind == "adapter":
-        load = LOAD_ADAPTER.format(repo=repo, base=name, revision=f', revision="{revision}"' if at else "")
+        pinned = f', revision="{revision}"' if revision else ""
+        load = loading.ADAPTER.format(repo=repo, base=base.name or base.path, revision=pinned, speaker=facts.speaker)
     else:
-        load = LOAD_MERGED.format(repo=repo, speaker=speaker)
-    metrics = metrics_section(read_json("reports/metrics.json"))
-    sections = (intro, rights_section(records), metrics, recipe_section(params), f"## Load it\n\n{load}")
-    return _page(data, *sections)
-
-
-def _speaker() -> int:
-    """The speaker id that the first recording has: what goes between the brackets before a text."""
-    sources = read_yaml("data/sources.yaml").get("sources") or {}
-    return next((source.get("speaker", 0) for source in sources.values()), 0)
+        load = loading.MERGED.format(repo=repo, speaker=facts.speaker)
+    text = _page(
+        _model_data(facts, name, kind),
+        _introduction(facts, name, kind),
+        facts_section(facts, known, f"models/{kind}"),
+        rights_section(facts),
+        uses(LIMITS),
+        results.section(facts.metrics),
+        data_section(facts),
+        recipe_section(facts.params),
+        f"## Load it\n\n{load}",
+    )
+    check_card(text, "model")
+    return text

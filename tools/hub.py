@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import httpx
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import (
+    BadRequestError,
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
@@ -14,6 +15,7 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
 from stages.process.problem import Problem
 
@@ -79,6 +81,26 @@ def check_access(base: Base) -> None:
         info = HfApi().model_info(base.name, revision=base.revision, timeout=TIMEOUT)
         if info.gated:
             HfApi().auth_check(base.name)
+
+
+def check_card(text: str, repo_type: str, token: str) -> None:
+    """Raise Problem unless the hub accepts this README.md, with its reasons.
+
+    The question is that of RepoCard.validate, which puts it to huggingface.co even where HF_ENDPOINT names another hub.
+    """
+    with one_line("the card"):
+        answer = get_session().post(
+            f"{HfApi().endpoint}/api/validate-yaml",
+            json={"repoType": repo_type, "content": text},
+            headers=build_hf_headers(token=token),
+            timeout=4 * TIMEOUT,
+        )
+        try:
+            hf_raise_for_status(answer)
+        except BadRequestError:
+            found = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+            reasons = "; ".join(str(one.get("message")) for one in found.get("errors", [])) or answer.text[:300]
+            raise Problem(f"the hub does not accept the card's metadata: {reasons}; please report this") from None
 
 
 def answers() -> bool:

@@ -18,7 +18,7 @@ from huggingface_hub.utils import validate_repo_id
 from stages.process.problem import Problem
 from stages.process.stage import run
 from tools.cards import dataset_card, model_card
-from tools.hub import one_line, token
+from tools.hub import check_card, one_line, token
 
 CARD = "README.md"
 FOLDERS = {"dataset": "data/rows", "adapter": "models/adapter", "merged": "models/merged"}
@@ -85,8 +85,12 @@ def check_visibility(private: bool, package: Package) -> None:
 
 
 def push(package: Package) -> str:
-    """Create the repository if it is not there and commit the package; return the address of the commit."""
+    """Create the repository if it is not there and commit the package; return the address of the commit.
+
+    The hub checks the card first, so that a card it refuses leaves no empty repository behind.
+    """
     api = HfApi(token=token())
+    check_card(package.card, package.repo_type, api.token)
     operations = [CommitOperationAdd(name, path) for name, path in package.files.items()]
     operations.append(CommitOperationAdd(CARD, package.card.encode()))
     where = {"repo_id": package.repo, "repo_type": package.repo_type}

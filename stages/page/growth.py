@@ -65,7 +65,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What growth.html.j2 shows: a table of `lines` (text, cells) under `columns`, and a drawing of `curves`."""
+    """What growth.html.j2 shows: a table of `lines` (text, cells) under `columns`, and a drawing of `curves`.
+
+    Where training did not listen there are no `lines`, and the loss is the only curve.
+    """
 
     reason: str
     chosen: int
@@ -121,22 +124,21 @@ def cell(sample: Sample, stage: Stage, text: str) -> Cell:
 
 
 def timeline(growth: Growth) -> Timeline | None:
-    """None when training did not listen."""
-    if not growth.texts:
+    """None when training neither listened nor was evaluated more than once."""
+    if not growth.texts and len(growth.stages) < 2:
         return None
     shown = few(growth.stages, growth.chosen)
     columns = [
         Column(stage.step, title_of(stage.step), f"{stage.figures['score']:.2f}", stage.step == growth.chosen)
-        for stage in shown
+        for stage in (shown if growth.texts else [])
     ]
     lines = [
         (text, tuple(cell(sample, stage, text) for stage in shown for sample in stage.samples if sample.row == row))
         for row, text in sorted(growth.texts.items())[:MAX_SENTENCES]
     ]
-    curves = (
-        curve(growth.stages, growth.chosen, "score", "score", (0.0, 1.0)),
-        curve(growth.stages, growth.chosen, "loss", "eval loss", None),
-    )
+    curves = [curve(growth.stages, growth.chosen, "loss", "eval loss", None)]
+    if growth.texts:
+        curves.insert(0, curve(growth.stages, growth.chosen, "score", "score", (0.0, 1.0)))
     marked = {stage.step for stage in shown}
     steps = tuple(
         Dot(dot.x, BOTTOM, str(stage.step), dot.chosen)
@@ -144,7 +146,7 @@ def timeline(growth: Growth) -> Timeline | None:
         if stage.step in marked
     )
     reason = REASONS[growth.criterion]
-    return Timeline(reason, growth.chosen, tuple(columns), tuple(lines), curves, steps, len(growth.texts))
+    return Timeline(reason, growth.chosen, tuple(columns), tuple(lines), tuple(curves), steps, len(growth.texts))
 
 
 def copy_sounds(shown: Timeline, growth_folder: str | Path, page_folder: Path) -> None:

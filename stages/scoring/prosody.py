@@ -2,6 +2,7 @@
 
 import unicodedata
 import warnings
+from dataclasses import dataclass
 from itertools import groupby
 
 import librosa
@@ -13,41 +14,61 @@ PITCH_FRAME, PITCH_HOP = 1024, 320  # samples at 16 kHz: 64 ms, 20 ms
 SPEECH_FRAME = 0.02  # s
 SPEECH_DROP = 30.0  # dB below the clip's loud frames (95th percentile) that still counts as speech
 PAUSE = 0.2  # s: shorter gaps are part of speech (stop consonants)
+QUIET = -60.0  # dBFS: a clip whose loud frames are quieter holds no speech
 VOWELS = set("aeiouyæœø")
 
 
-def pitch(samples: np.ndarray, rate: int = 16_000) -> tuple[float, float] | tuple[None, None]:
-    """Median (Hz) and spread (semitones) of the pitch of the voiced frames of a clip (n,); None when there are none.
+@dataclass(frozen=True)
+class Phrasing:
+    """How a clip is divided into speech and silence, in seconds."""
 
-    pYIN (Mauch and Dixon 2014). Spread is half the distance between the 16th and the 84th percentile: the standard
-    deviation of a normal distribution, but deaf to single octave errors.
-    """
+    speech_seconds: float  # loud frames, and gaps between them shorter than PAUSE
+    pause_share: float | None  # of the time from first to last speech; None where nobody speaks
+    longest_pause: float  # between speech and speech; 0 where there is none
+    trailing_silence: float  # after the last speech; all of the clip where nobody speaks
+
+
+def pitch_track(samples: np.ndarray, rate: int = 16_000) -> np.ndarray:
+    """Pitch (Hz) of a clip (n,), one value every 20 ms; nan where nothing is voiced. pYIN (Mauch and Dixon 2014)."""
     low, high = PITCH_RANGE
     found, voiced, _ = librosa.pyin(
         samples, fmin=low, fmax=high, sr=rate, frame_length=PITCH_FRAME, hop_length=PITCH_HOP, resolution=0.1
     )
-    hertz = found[voiced]
+    return np.where(voiced, found, np.nan)
+
+
+def pitch(track: np.ndarray) -> tuple[float, float] | tuple[None, None]:
+    """Median (Hz) and spread (semitones) of the voiced frames of a pitch track; None when there are hardly any.
+
+    Spread is half the distance between the 16th and the 84th percentile: the standard deviation of a normal
+    distribution, but deaf to single octave errors.
+    """
+    hertz = track[~np.isnan(track)]
     if len(hertz) < 3:
         return None, None
     quiet, loud = np.percentile(12 * np.log2(hertz), [16, 84])
     return float(np.median(hertz)), float((loud - quiet) / 2)
 
 
-def speech_seconds(samples: np.ndarray, rate: int = 16_000) -> float:
-    """Seconds of a clip (n,) in which someone speaks: its loud frames, and gaps between them shorter than PAUSE."""
+def phrasing(samples: np.ndarray, rate: int = 16_000) -> Phrasing:
+    """Speech and pauses of a clip (n,). A frame is loud when it is less than SPEECH_DROP below the clip's loud ones."""
     size = round(SPEECH_FRAME * rate)
     frames = samples[: len(samples) // size * size].reshape(-1, size).astype(np.float64)
     power = 10 * np.log10(np.mean(frames**2, axis=1) + 1e-10)
-    if not len(power) or np.percentile(power, 95) < -60:
-        return 0.0
-    loud = power > np.percentile(power, 95) - SPEECH_DROP
-    runs = [(is_loud, len(list(run))) for is_loud, run in groupby(loud)]
-    spoken = 0
-    for place, (is_loud, length) in enumerate(runs):
-        inside = 0 < place < len(runs) - 1
-        if is_loud or (inside and length * SPEECH_FRAME < PAUSE):
-            spoken += length
-    return spoken * SPEECH_FRAME
+    loudest = np.percentile(power, 95) if len(power) else -np.inf
+    if loudest < QUIET:
+        return Phrasing(0.0, None, 0.0, len(samples) / rate)
+    loud = np.flatnonzero(power > loudest - SPEECH_DROP)
+    gaps = (np.diff(loud) - 1) * SPEECH_FRAME
+    pauses = gaps[gaps > PAUSE - SPEECH_FRAME / 2]  # whole frames: half of one tells apart what rounding blurs
+    last = int(loud[-1]) + 1
+    whole = (last - int(loud[0])) * SPEECH_FRAME
+    return Phrasing(
+        speech_seconds=whole - float(pauses.sum()),
+        pause_share=float(pauses.sum()) / whole,
+        longest_pause=float(pauses.max(initial=0.0)),
+        trailing_silence=len(samples) / rate - last * SPEECH_FRAME,
+    )
 
 
 def syllables(text: str) -> int:
