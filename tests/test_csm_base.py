@@ -102,13 +102,14 @@ def test_a_tokenizer_without_audio_tokens_is_refused(tmp_path):
 
 
 def test_an_unreachable_hub_is_one_line(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # at once, not after several tries
     with pytest.raises(Problem, match="check base.name and the network") as problem:
         load_csm("nobody/no-such-model")
     assert "\n" not in str(problem.value)
 
 
-def test_a_missing_folder_is_one_line():
+def test_a_missing_folder_is_one_line(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(Problem, match="cannot load the configuration"):
         load_csm("bases/none")
 

@@ -30,7 +30,7 @@ COPIED = [
 SMALL = {
     "segment": {"min_seconds": 1.0, "max_seconds": 10.0, "block_seconds": 12.0},
     "train": {"max_steps": 4, "eval_steps": 2, "batch_size": 4},
-    "evaluate": {"max_texts": 2, "max_seconds": 1.6, "context_seconds": 4.0},
+    "evaluate": {"max_texts": 2, "max_seconds": 1.6, "context_seconds": 4.0, "quality": "none", "resamples": 100},
 }
 TAIL = ["encode", "train", "merge", "evaluate"]
 
@@ -179,7 +179,7 @@ def built(tmp_path_factory) -> Project:
     for name in COPIED:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        ignore = shutil.ignore_patterns("__pycache__")
+        ignore = shutil.ignore_patterns("__pycache__", ".work")
         shutil.copytree(source, target, ignore=ignore) if source.is_dir() else shutil.copy(source, target)
     yaml = YAML()
     everything = yaml.load((ROOT / "data/sources.yaml").read_text())["sources"]
@@ -221,16 +221,16 @@ def test_how_the_net_is_reached_reruns_nothing(project):
     assert project.repro() == []
 
 
-def test_a_rule_that_changes_no_text_stops_at_the_rows(project):
+def test_a_rule_that_changes_no_text_reaches_the_rows_and_the_page_that_counts_it(project):
     first, second = keys(project)
     project.append("data/replacements.yaml", '\n  - {find: "zyzzyva quorum", replace: "nothing"}\n')
-    assert sorted(project.repro()) == sorted([f"correct@{first}", f"correct@{second}", "segment"])
+    assert sorted(project.repro()) == sorted([f"correct@{first}", f"correct@{second}", "segment", "evaluate"])
 
 
-def test_a_declaration_of_rights_touches_no_sound(project):
+def test_a_declaration_of_rights_touches_no_sound_and_trains_nothing(project):
     first, _ = keys(project)
     project.edit("data/sources.yaml", **{f"sources__{first}__rights__evidence": "another letter"})
-    assert project.repro() == [f"fetch@{first}", "segment"]
+    assert project.repro() == [f"fetch@{first}", "segment", "evaluate"]
 
 
 def test_a_helper_reruns_the_stages_that_use_it_and_no_other(project):
