@@ -111,6 +111,7 @@ def test_loss_falls_and_the_report_says_so(trained):
     assert all(0 < float(line.split(",")[5]) < 0.5 for line in lines[1:])  # the tiny base cannot speak, and is scored
 
 
+@pytest.mark.slow
 def test_a_training_killed_before_its_outputs_only_writes_them(project):
     """In the middle of an epoch (its 3 updates are one), where the Trainer by itself would make one update more."""
     folder = project(train={"max_steps": 5, "eval_steps": 2, "listen": listening(0)})
@@ -201,6 +202,7 @@ def test_a_problem_in_a_process_is_one_line_of_the_stage(project):
     )
 
 
+@pytest.mark.slow
 def test_full_training_merges_like_an_adapter(project):
     folder = project(train={"method": "full", "learning_rate": 0.0005, "listen": listening(0)})
     ran = run("train", folder)

@@ -10,17 +10,21 @@ from pathlib import Path
 
 from stages.process.stage import run  # isort: skip  (the frame of every tool)
 from stages.scoring.conditions import CONDITIONS
+from stages.scoring.judge import limits, verdict
+from stages.scoring.summary import from_metrics
+from tools.votes import stale
 
 METRICS, TRAINING, PAGE = Path("reports/metrics.json"), Path("reports/train.json"), Path("reports/listen/index.html")
-COLUMNS = {  # key in metrics.json -> heading, format
-    "wer": ("WER", "{:.0%}"),
-    "cer": ("CER", "{:.0%}"),
-    "similarity": ("similarity", "{:.3f}"),
-    "stop_rate": ("stops", "{:.0%}"),
-    "duration_ratio": ("duration", "{:.2f}"),
-    "pitch_hz": ("pitch Hz", "{:.0f}"),
-    "pace": ("syllables/s", "{:.1f}"),
-    "clips": ("clips", "{:d}"),
+COLUMNS = {  # key in metrics.json -> heading, format, and that of the ends of its interval
+    "wer": ("WER", "{:.0%}", "{:.0%}"),
+    "cer": ("CER", "{:.0%}", None),
+    "similarity": ("similarity", "{:.2f}", "{:.2f}"),
+    "similarity_normalised": ("floor to ceiling", "{:.2f}", None),
+    "failed": ("failed", "{:.0%}", "{:.0%}"),
+    "stop_rate": ("stops", "{:.0%}", None),
+    "duration_ratio": ("duration", "{:.2f}", None),
+    "quality": ("quality", "{:.1f}", None),
+    "clips": ("clips", "{:d}", None),
 }
 
 
@@ -30,12 +34,21 @@ def read(path: Path) -> dict:
 
 def lines(metrics: dict) -> list[list[str]]:
     """A heading and a line per condition, in the order of the page; what could not be measured is a dash."""
-    table = [["condition", *(heading for heading, _ in COLUMNS.values())]]
+    table = [["condition", *(heading for heading, _, _ in COLUMNS.values())]]
     for condition in CONDITIONS:
         if found := metrics.get(condition.name):
-            shown = [shape.format(found[key]) if key in found else "-" for key, (_, shape) in COLUMNS.items()]
-            table.append([condition.name, *shown])
+            table.append([condition.name, *(cell(found, key) for key in COLUMNS)])
     return table
+
+
+def cell(figures: dict, key: str) -> str:
+    """A figure, with its 95 % interval where it has one."""
+    _, shape, ends = COLUMNS[key]
+    if key not in figures:
+        return "-"
+    low, high = figures.get(f"{key}_low"), figures.get(f"{key}_high")
+    between = f" ({ends.format(low)} to {ends.format(high)})" if ends and None not in (low, high) else ""
+    return shape.format(figures[key]) + between
 
 
 def aligned(table: list[list[str]]) -> str:
@@ -62,10 +75,12 @@ def main() -> None:
     print(f"\n{aligned(lines(metrics))}\n")
     if training:
         print(f"eval loss {training['eval_loss_before']:.3f} before training, {training['eval_loss']:.3f} after")
-    if metrics.get("base_speaks") is False:
-        print("This base cannot speak: its weights are random. The run shows the pipeline, not a voice (README).")
+    summary, compared = from_metrics(metrics)
+    print("\n".join([*verdict(summary, compared), *limits(summary, compared)]))
     if not metrics.get("evaluator_sound", True):
         print("The recordings themselves score badly: mistrust the evaluator before the voice (stderr of evaluate).")
+    if outdated := stale():
+        print(outdated)
     print(f"Listen: {PAGE}" if PAGE.is_file() else f"The page {PAGE} is not here; run `make repro` or `make pull`.")
 
 
