@@ -16,8 +16,8 @@ from tools import say
 ROOT = Path(__file__).parents[1]
 EVALUATE = (
     "evaluate: {max_texts: 1, texts: [], second_model: null, speaker_encoder: ge2e, quality: none, "
-    "others: data/others, resamples: 100, seeds: [0], temperature: 0.9, top_k: 50, max_seconds: 8.0, context_seconds: 6.0, "
-    "batch_size: 4, device: cpu, engine: faster-whisper, model: package:tiny.en, language: en}\n"
+    "others: data/others, resamples: 100, seeds: [0], temperature: 0.9, top_k: 50, max_seconds: 8.0, "
+    "context_seconds: 6.0, batch_size: 4, device: cpu, engine: faster-whisper, model: package:tiny.en, language: en}\n"
 )
 
 
