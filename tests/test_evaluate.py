@@ -127,6 +127,23 @@ def test_every_clip_of_every_condition_is_measured(project, tmp_path):
     assert len(sounds) == 30 - 4 + 3  # the empty ones have none; the context has three
 
 
+def test_lists_of_texts_fill_up_and_have_no_recording(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "load_processor", lambda location, revision: tiny.processor())
+    (tmp_path / "data/texts").mkdir()
+    (tmp_path / "data/texts/mine.txt").write_text("Who is there?\nA second one.\nWe never met.\n")
+    wanted = PARAMS.replace("max_texts: 3", "max_texts: 7").replace("texts: []", "texts: [mine]")
+    (tmp_path / "params.yaml").write_text(wanted)
+    evaluate.main()
+    clips = pd.read_csv("reports/clips.csv")
+    assert clips.groupby("condition", sort=False)["row"].nunique().to_dict() == {
+        "gt": 5, "gt_codec": 5, "zero_shot": 7, "clone": 7, "ft": 7, "ft_clone": 7
+    }  # fmt: skip
+    listed = clips[clips["row"].str.startswith("Text-mine")]
+    assert set(listed["text"]) == {"Who is there?", "We never met."}  # spread evenly over the list
+    assert listed["similarity"].notna().all() and (listed["duration_ratio"] > 0).all()
+    assert "data/texts/mine.txt, line 3" in (tmp_path / "reports/listen/index.html").read_text()
+
+
 def test_the_same_inputs_give_the_same_bytes_and_nothing_is_spoken_twice(project, tmp_path):
     evaluate.main()
     first, calls, listened = everything(tmp_path / "reports"), len(project.generated), project.listened
