@@ -32,7 +32,7 @@ export NAME TEXT CONTEXT OUT SEED REPO REMOTE ENDPOINT LR STEPS RANKS MINUTES FI
 PUSH = $(PY) -m tools.push $(1) "$$REPO" $(if $(filter 1,$(PUBLIC)),--public) $(if $(filter-out 0,$(DRY)),--dry)
 
 .PHONY: help setup setup-gpu repro test test-slow lint lock doctor preset say tensorboard push-remote pull \
-	push-dataset push-adapter push-merged votes compare sweep data-curve bench bench-gpu test-gpu
+	push-dataset push-adapter push-merged votes compare sweep data-curve bench bench-gpu test-gpu base base-report
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -113,3 +113,9 @@ bench-gpu: $(DONE) ## The same with CSM-1B's shapes on a GPU, through the preset
 
 test-gpu: $(DONE) ## The tests that need a GPU
 	@$(PY) -m pytest -m gpu
+
+base: $(DONE) ## Train the base that is to speak (bases/speaking/README.md): many hours, can be killed and goes on
+	@cd bases/speaking && dvc repro
+
+base-report: $(DONE) ## What that base can do so far: bases/speaking/report.json
+	@$(PY) -m bases.speaking.report
