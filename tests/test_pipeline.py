@@ -233,6 +233,7 @@ def test_a_declaration_of_rights_touches_no_sound_and_trains_nothing(project):
     assert project.repro() == [f"fetch@{first}", "segment", "evaluate"]
 
 
+@pytest.mark.slow
 def test_a_helper_reruns_the_stages_that_use_it_and_no_other(project):
     """Each comment changes a module's bytes but not what it does, so only its own stages run."""
     first, second = keys(project)
