@@ -316,11 +316,6 @@ def clone(tmp_path):
     )
     if ready:
         pytest.skip("dvc.lock is not that of the last commit; run `make repro` and commit")
-    params = (folder / "params.yaml").read_text()  # two texts, and no mark for their quality: half the time
-    small = params.replace("max_texts: 12", "max_texts: 2").replace("quality: dnsmos", "quality: none")
-    assert small != params
-    (folder / "params.yaml").write_text(small)
-    git(folder, "commit", "--quiet", "--all", "--message=small")
     return folder
 
 
