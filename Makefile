@@ -114,8 +114,8 @@ bench-gpu: $(DONE) ## The same with CSM-1B's shapes on a GPU, through the preset
 test-gpu: $(DONE) ## The tests that need a GPU
 	@$(PY) -m pytest -m gpu
 
-base: $(DONE) ## Train the base that is to speak (bases/speaking/README.md): many hours, can be killed and goes on
+base: $(DONE) ## Train the default's base (bases/speaking/README.md): many hours, can be killed and goes on
 	@cd bases/speaking && dvc repro
 
-base-report: $(DONE) ## What that base can do so far: bases/speaking/report.json
+base-report: $(DONE) ## What that base can do: bases/speaking/report.json
 	@$(PY) -m bases.speaking.report

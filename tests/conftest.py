@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import av
 import numpy as np
 import pytest
+import tiny  # noqa: F401  (makes the tests' base before pytest-xdist starts its workers)
 
 
 @pytest.fixture

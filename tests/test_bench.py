@@ -62,7 +62,7 @@ def test_both_ways_optimise_the_same_loss(material, project):
     recipe = bench.recipe_for(material[0], bench.Size(rows=8, epochs=1), 0)
     runs = []
     for rows in material:
-        model = backend.load_trainable("peft", BaseSettings(path="bases/tiny"), recipe, "float32")
+        model = backend.load_trainable("peft", BaseSettings(path=str(tiny.BASE)), recipe, "float32")
         runs.append(train(model, rows, recipe, project, "float32", "cpu"))
     assert runs[0].losses == pytest.approx(runs[1].losses, abs=1e-3)
     assert runs[0].audio_seconds == pytest.approx(runs[1].audio_seconds)

@@ -45,7 +45,7 @@ def test_a_missing_parameter_is_named():
 
 def test_an_unsafe_key_is_refused_before_dvc_sees_it(project):
     path = project / "data" / "sources.yaml"
-    path.write_text(path.read_text().replace("  harbour:", "  ../harbour:"))
+    path.write_text(path.read_text().replace("  monday:", "  ../monday:"))
     with pytest.raises(Problem, match="data/sources.yaml"):
         main()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import tiny
 
 from stages.csm.generate import Clip
 from stages.csm.turns import Turn, write_coded
@@ -13,7 +14,6 @@ from stages.files.rows import Row
 from stages.process.problem import Problem
 from tools import say
 
-ROOT = Path(__file__).parents[1]
 EVALUATE = (
     "evaluate: {max_texts: 1, texts: [], second_model: null, speaker_encoder: ge2e, quality: none, "
     "others: data/others, resamples: 100, seeds: [0], temperature: 0.9, top_k: 50, max_seconds: 8.0, "
@@ -24,12 +24,10 @@ EVALUATE = (
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project with two coded training rows of speaker 2 and the small base in place of a merged voice."""
-    if not (ROOT / "bases/tiny/model.safetensors").is_file():
-        pytest.skip("bases/tiny is not here")
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(EVALUATE)
     Path("models").mkdir()
-    Path("models/merged").symlink_to(ROOT / "bases/tiny")
+    Path("models/merged").symlink_to(tiny.BASE)
     rows = [Row("harbour", 1.25, 2.05, "The quay is quiet.", 2), Row("harbour", 3.0, 3.8, "A boat comes in.", 2)]
     codes = np.ones((10, 32), np.int16)
     write_coded("data/codes/train.parquet", rows, [Turn([1, 2, 3], codes), Turn([4, 5], codes)])

@@ -23,7 +23,7 @@ from stages.scoring.store import Store, code_digest
 from stages.scoring.words import Normaliser, character_errors, end_is_missing, seed_tts, word_errors
 
 LJ = Path(__file__).parents[2] / "shared" / "data" / "lj"
-RECORDING = Path(__file__).parents[1] / "data" / "recordings" / "workshop.mp3"
+RECORDING = Path(__file__).parent / "recordings" / "workshop.mp3"
 RATE = 16_000
 
 

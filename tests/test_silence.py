@@ -53,7 +53,7 @@ def test_short_silences_count_only_at_the_ends_of_the_recording():
 def harbour(tmp_path_factory):
     """Forty seconds of the embedded recording, as the fetch stage writes them."""
     path = tmp_path_factory.mktemp("fetched") / "harbour.flac"
-    decode("data/recordings/harbour.ogg", path, 0.0, 40.0)
+    decode("tests/recordings/harbour.ogg", path, 0.0, 40.0)
     return path
 
 

@@ -9,7 +9,7 @@ import torch
 from bases.speaking import export, language
 from bases.speaking.acoustics import griffin_lim, mel_of
 from bases.speaking.analytic import CONTENT, Analytic, fit
-from bases.speaking.codec import Part
+from bases.speaking.codec import Part, load_part
 from bases.speaking.codec_model import encoder_latent, make_codec
 from bases.speaking.corpus import NO_WORD, UNKNOWN, Spoken, collate, frame_words, read_spoken, write_spoken
 from bases.speaking.grammar import sentences, words
@@ -17,6 +17,7 @@ from bases.speaking.language_model import Losses
 from bases.speaking.listening import Heard, nearest_share, similarity, word_error_rate
 from bases.speaking.report import interval
 from bases.speaking.settings import CodecSettings, ExportSettings, LanguageSettings, NoiseSettings, SettleSettings, Size
+from bases.speaking.sound_batches import Sampler
 from bases.speaking.tokens import make_processor, make_tokenizer
 from bases.speaking.training import Average, Schedule, train
 from bases.speaking.utterances import RATE, TAIL, held_out, read_shard, trimmed, write_shard
@@ -119,6 +120,23 @@ def test_either_half_of_the_codec_trains_alone(analytic):
     decoder, encoder = Part("decoder", codec), Part("encoder", codec)
     assert not {id(weight) for weight in decoder.weights} & {id(weight) for weight in encoder.weights}
     assert len(decoder.weights) + len(encoder.weights) == len(list(codec.parameters()))
+
+
+def test_the_decoder_learns_from_what_the_trained_encoder_hears(analytic, tmp_path):
+    torch.manual_seed(3)
+    trained = Part("encoder", make_codec(CODEC, analytic))
+    (tmp_path / "codec").mkdir()
+    torch.save({"average": dict(trained.named_parameters())}, tmp_path / "codec" / "encoder.pt")
+    torch.manual_seed(4)
+    codec = make_codec(CODEC, analytic)
+    part = Part("decoder", codec)
+    assert load_part(tmp_path, "encoder", codec) and not load_part(tmp_path, "decoder", codec)
+    pieces = Sampler({"a": [np.int16(9000 * tone(220))]}, analytic, 6, seed=0).batch(2)
+    theirs = trained.whole[0].encode(pieces.sound[:, None]).audio_codes.transpose(1, 2)
+    assert torch.equal(part.encoder_codes(pieces), theirs[:, -6:])
+    analytic_loss = part(pieces)["mel"]
+    part.encoded = True
+    assert part(pieces)["mel"] != analytic_loss
 
 
 def test_words_are_tokens_and_anything_else_is_spelled():

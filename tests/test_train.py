@@ -16,10 +16,10 @@ from stages.csm.base import load_csm
 
 
 def write_params(folder, **sections):
-    """The default params.yaml with `sections` changed, few and small updates, and the tiny base by its full path."""
+    """The default params.yaml with `sections` changed, few and small updates, and the random base by its full path."""
     params = YAML(typ="safe").load((tiny.ROOT / "params.yaml").read_text())
     params["base"]["path"] = str(tiny.BASE)
-    params["train"] |= {"batch_size": 4, "max_steps": 12, "eval_steps": 4}
+    params["train"] |= {"batch_size": 4, "max_steps": 12, "eval_steps": 4, "learning_rate": 0.002, "checkpoint": "loss"}
     params["train"]["listen"] |= {"texts": 2, "max_seconds": 0.8}
     for section, knobs in sections.items():
         params[section] |= knobs
@@ -108,7 +108,7 @@ def test_loss_falls_and_the_report_says_so(trained):
         "eval_score,eval_stop_rate,eval_wer,eval_cer,eval_similarity,eval_duration_ratio"
     )
     assert [line.split(",")[0] for line in lines[1:]] == ["0", "4", "8", "12"]
-    assert all(0 < float(line.split(",")[5]) < 0.5 for line in lines[1:])  # the tiny base cannot speak, and is scored
+    assert all(0 < float(line.split(",")[5]) < 0.5 for line in lines[1:])  # the random base cannot speak, and is scored
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from stages.speech.recognise import Recogniser, RecogniserSettings, make_recogni
 from stages.speech.transcript import Segment, Word, read_transcript, tidy
 from stages.speech.whisper_checkpoint import convert_ctranslate2
 
-RECORDINGS = Path(__file__).parents[1] / "data" / "recordings"
+RECORDINGS = Path(__file__).parent / "recordings"
 SECONDS = 22.4  # of harbour: its first paragraph
 SETTINGS = {
     "engine": "faster-whisper",

@@ -17,7 +17,7 @@ from stages.speech import transformers_engine
 from stages.speech.transformers_engine import TransformersRecogniser
 
 RATE = 16_000
-RECORDING = Path(__file__).parents[1] / "data" / "recordings" / "workshop.mp3"
+RECORDING = Path(__file__).parent / "recordings" / "workshop.mp3"
 LETTERS = ["<pad>", "<s>", "</s>", "<unk>", "|", *"ehlow"]
 
 

@@ -1,6 +1,7 @@
-"""The embedded tiny CSM and a few rows for it, shared by the tests of stages/csm."""
+"""A tiny CSM with random weights and a few rows for it: 32 code books like the published model, made here once."""
 
 import functools
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ from stages.csm.base import load_csm, load_processor
 from stages.csm.turns import Turn, text_ids, write_coded
 from stages.files.atomic import write_json
 from stages.files.rows import Row, write_rows
+from tools import tiny_base
 from tools.tiny_base import voiced_sound
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = ROOT / "bases" / "tiny"
+BASE = ROOT / ".work" / "tests" / f"base-{zlib.crc32(Path(tiny_base.__file__).read_bytes()):08x}"
+if not BASE.is_dir():
+    tiny_base.make(BASE)
 
 
 def model():
@@ -64,4 +68,4 @@ def write_codes(folder, train=12, validation=4, seed=0):
     for split, count in (("train", train), ("validation", validation), ("test", 2)):
         coded = turns(rng.integers(5, 20, count).tolist(), seed=count)
         write_coded(folder / f"{split}.parquet", rows_of(split, count), coded)
-    write_json(folder / "base.json", {"model": "bases/tiny", "revision": None, "codebooks": 32})
+    write_json(folder / "base.json", {"model": str(BASE), "revision": None, "codebooks": 32})

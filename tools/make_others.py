@@ -1,8 +1,8 @@
 """Make the other voices of the evaluation: `python -m tools.make_others kokoro-js-1.2.1.tgz` writes data/others.
 
-One clip of about five seconds for every English voice of Kokoro-82M but `af_heart`, whose voice the hibari synthesiser
-was distilled from. Each voice says a sentence of its own. See tools/kokoro.py for what it needs; the clips are
-committed, so nothing else needs it.
+One clip of about five seconds for every English voice of Kokoro-82M but the speaker of the default recordings. Each
+voice says a sentence of its own. See tools/kokoro.py for what it needs; the clips are committed, so nothing else needs
+it.
 """
 
 import argparse
@@ -13,10 +13,9 @@ import numpy as np
 from stages.process.stage import run, work_folder  # isort: skip  (first: it fixes the number of threads)
 
 from tools.kokoro import RATE, Kokoro
-from tools.make_recordings import write_audio
+from tools.make_recordings import VOICE, write_audio
 
 FOLDER = Path("data/others")
-LEFT_OUT = "af_heart"
 CODEC, BIT_RATE = "libopus", 28_000
 EDGE = 0.2  # seconds of silence kept before and after what is heard
 AUDIBLE = 0.01  # of full scale
@@ -64,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("archive", type=Path, help="what `npm pack kokoro-js@1.2.1` wrote")
     kokoro = Kokoro(parser.parse_args().archive, work_folder() / "kokoro.onnx")
-    voices = [voice for voice in kokoro.styles if voice != LEFT_OUT]
+    voices = [voice for voice in kokoro.styles if voice != VOICE]
     for voice, text in zip(voices, SENTENCES, strict=True):
         path = FOLDER / f"{voice}.ogg"
         samples = cut(kokoro(text, voice).samples)

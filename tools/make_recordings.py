@@ -1,34 +1,37 @@
-"""Make the default recordings: `python -m tools.make_recordings` speaks data/recordings/<key>.txt.
+"""Make the default recordings: `python -m tools.make_recordings kokoro-js-1.2.1.tgz` speaks data/recordings/<key>.txt.
 
-Needs `pip install hibari-tts==0.2.1`, a speech synthesiser with its voice inside the package (Apache-2.0). The
-results are committed, so nothing else needs it.
-A text file holds one sentence a line; an empty line is a longer pause. The containers and codecs differ on purpose:
-the pipeline must read them all.
+Needs what tools/kokoro.py names; the results are committed, so nothing else needs it. A text file holds one sentence a
+line; an empty line is a longer pause. The containers and codecs differ on purpose: the pipeline must read them all.
 """
 
+import argparse
+import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
-from hibari import Hibari
 
 from stages.files.atomic import replacing
 from stages.process.problem import Problem
 from stages.process.stage import run
+from tools.kokoro import Kokoro
 
 FOLDER = Path("data/recordings")
+VOICE = "am_michael"  # a voice that the embedded base was never trained on
 RATE = 24_000
 SENTENCE_PAUSE = (0.35, 0.70)  # seconds, the range
 PARAGRAPH_PAUSE = (0.90, 1.40)
+SPEED = (0.92, 1.04)  # nobody reads every sentence at one tempo
 EDGE = 0.4  # silence at both ends, seconds
 PEAK = 0.7  # of full scale; room for the overshoot of lossy codecs
 BIT_EXACT = {"fflags": "+bitexact"}  # an Ogg file has a random serial number otherwise
 # recording -> (suffix, codec, bits per second); 24 kHz mono speech needs no more
 FORMATS = {
-    "harbour": (".ogg", "libopus", 32_000),
-    "letters": (".m4a", "aac", 48_000),
-    "workshop": (".mp3", "libmp3lame", 48_000),
+    "monday": (".ogg", "libopus", 32_000),
+    "wednesday": (".m4a", "aac", 48_000),
+    "friday": (".mp3", "libmp3lame", 48_000),
 }
 
 
@@ -42,15 +45,24 @@ def silence(length: float) -> np.ndarray:
     return np.zeros(round(length * RATE), np.float32)
 
 
-def speak(voice: Hibari, text: str, seed: int) -> np.ndarray:
-    """The whole text as float32 samples at 24 kHz; pauses vary by `seed`, the same every time."""
+def trimmed(samples: np.ndarray) -> np.ndarray:
+    """Without the silence that the synthesiser puts around a sentence: the pauses are drawn here."""
+    loud = (np.abs(samples) > 0.01 * np.abs(samples).max()).nonzero()[0]
+    return samples[max(0, loud[0] - RATE // 50) : loud[-1] + RATE // 20]
+
+
+def speak(say: Callable[[str, float], np.ndarray], text: str, seed: int) -> np.ndarray:
+    """The whole text as float32 samples at 24 kHz; pauses and tempo vary by `seed`, the same every time.
+
+    `say(sentence, speed)` gives the samples of one sentence.
+    """
     random = np.random.default_rng(seed)
     parts = [silence(EDGE)]
     for paragraph in paragraphs(text):
         for number, sentence in enumerate(paragraph):
             if number:
                 parts.append(silence(random.uniform(*SENTENCE_PAUSE)))
-            parts.append(voice(sentence, seed=int(random.integers(2**31))))
+            parts.append(trimmed(say(sentence, random.uniform(*SPEED))))
         parts.append(silence(random.uniform(*PARAGRAPH_PAUSE)))
     parts[-1] = silence(EDGE)
     samples = np.concatenate(parts)
@@ -70,14 +82,22 @@ def write_audio(path: Path, samples: np.ndarray, codec: str, bit_rate: int) -> N
 
 
 def main() -> None:
-    voice = Hibari(voice="heart")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("styles", type=Path, help="the archive that `npm pack kokoro-js@1.2.1` wrote")
+    styles = parser.parse_args().styles
+    with tempfile.TemporaryDirectory() as scratch:
+        kokoro = Kokoro(styles, Path(scratch) / "kokoro.onnx")
     for key, (suffix, codec, bit_rate) in FORMATS.items():
         source, target = FOLDER / f"{key}.txt", FOLDER / f"{key}{suffix}"
         if not source.is_file():
             raise Problem(f"{source}: no such file; write the text that is to be spoken, one sentence a line")
-        samples = speak(voice, source.read_text(encoding="utf-8"), zlib.crc32(key.encode()))
+
+        def say(sentence: str, speed: float) -> np.ndarray:
+            return kokoro(sentence, VOICE, speed).samples
+
+        samples = speak(say, source.read_text(encoding="utf-8"), zlib.crc32(key.encode()))
         write_audio(target, samples, codec, bit_rate)
-        print(f"{target}: {len(samples) / RATE:.1f} s, {target.stat().st_size / 1e3:.0f} kB")
+        print(f"{target}: {len(samples) / RATE:.1f} s, {target.stat().st_size / 1e3:.0f} kB", flush=True)
 
 
 if __name__ == "__main__":

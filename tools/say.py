@@ -1,6 +1,6 @@
 """Speak a text with the merged voice into a wav file.
 
-    python -m tools.say "Good morning." [--context harbour-0012340] [--out say.wav] [--seed 0] [--speaker 0]
+    python -m tools.say "Good morning." [--context monday-0012340] [--out say.wav] [--seed 0] [--speaker 0]
 
 With --context the voice hears that row of the training data first, which clones its manner. How it speaks otherwise
 (temperature, top_k, device) is what `evaluate` in params.yaml says.

@@ -1,9 +1,10 @@
-"""Make the tiny CSM of the embedded default: the real architecture, small enough for git and a laptop.
+"""Make a tiny CSM with random weights, for tests and benchmarks: the real architecture with all 32 code books.
 
-    python -m tools.tiny_base [FOLDER]        (default: bases/tiny)
+    python -m tools.tiny_base FOLDER
 
-Its weights are random (seeded), so it cannot speak. Only the codec's code books are fitted, to latents of
-synthetic voiced sound: an untrained Mimi gives code 0 everywhere, and that frame means "end of audio".
+It cannot speak; the embedded default's base, which can, comes from bases/speaking. Only the codec's code books are
+fitted, to latents of synthetic voiced sound: an untrained Mimi gives code 0 everywhere, and that frame means "end of
+audio".
 """
 
 import argparse
@@ -176,7 +177,7 @@ def make(folder: Path, size: int = 128, seed: int = 0) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("bases/tiny"))
+    parser.add_argument("folder", type=Path)
     make(parser.parse_args().folder)
 
 

@@ -18,7 +18,8 @@ STACK = 8  # mel frames in a frame of codes: 80 ms, 1920 samples
 def filters() -> torch.Tensor:
     """(BANDS, WINDOW / 2 + 1): bands of equal area on the mel scale, 0 to 12 kHz."""
     bank = librosa.filters.mel(sr=RATE, n_fft=WINDOW, n_mels=BANDS, norm=None)
-    return torch.from_numpy(bank / bank.sum(1, keepdims=True)).float()
+    with torch.inference_mode(False):  # whoever asks first: what is kept must serve training too
+        return torch.from_numpy(bank / bank.sum(1, keepdims=True)).float()
 
 
 def log_mel(samples: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,8 @@
-"""Train the base's codec on analytic codes: `python -m bases.speaking.codec decoder|encoder`.
+"""Train the base's codec: `python -m bases.speaking.codec encoder|decoder`.
 
-The two parts do not need each other: the decoder learns to make sound from quantised latents, the encoder to compute
-the latents from sound. Each can be killed at any time and goes on where it was.
+The encoder learns to compute the analytic latents from sound. The decoder makes sound from codes: of the encoder, once
+that is trained, so that it learns what the encoder gets wrong; until then of the analytic codec. Each can be killed at
+any time and goes on where it was.
 """
 
 import argparse
@@ -31,22 +32,35 @@ class Part(torch.nn.Module):
     def __init__(self, name: str, codec):
         super().__init__()
         self.name, self.whole = name, [codec]  # in a list, so that the other half is no part of this module
+        self.encoded = False
         self.weights = torch.nn.ParameterList((decoder_part if name == "decoder" else encoder_part)(codec))
 
     def forward(self, pieces: Pieces) -> dict[str, torch.Tensor]:
         if self.name == "decoder":
-            return sound_loss(decoded(self.whole[0], pieces.codes), pieces.sound[:, BEFORE:])
+            codes = self.encoder_codes(pieces) if self.encoded else pieces.codes
+            return sound_loss(decoded(self.whole[0], codes), pieces.sound[:, BEFORE:])
         return latent_loss(encoder_latent(self.whole[0], pieces.sound)[:, FRAMES_BEFORE:], pieces.latent)
+
+    @torch.no_grad()
+    def encoder_codes(self, pieces: Pieces) -> torch.Tensor:
+        """(batch, frames, codebooks) of the pieces, as the trained encoder gives them."""
+        codes = self.whole[0].encode(pieces.sound[:, None]).audio_codes
+        return codes.transpose(1, 2)[:, FRAMES_BEFORE:]
+
+
+def load_part(folder: Path, name: str, codec) -> bool:
+    """Give `codec` the averaged weights of one half; False when it was not trained yet."""
+    state = load_state(folder / "codec" / f"{name}.pt")
+    for key, weight in Part(name, codec).named_parameters() if state else ():
+        weight.data.copy_(state["average"][key])
+    return state is not None
 
 
 def load_codec(folder: Path, settings: CodecSettings):
     """The codec as trained so far: both halves with their averaged weights."""
     codec = make_codec(settings, Analytic.load(folder / "analytic.pt")).eval().requires_grad_(False)
     for name in ("decoder", "encoder"):
-        if state := load_state(folder / "codec" / f"{name}.pt"):
-            part = Part(name, codec)
-            for key, weight in part.named_parameters():
-                weight.copy_(state["average"][key])
+        load_part(folder, name, codec)
     return codec
 
 
@@ -64,7 +78,9 @@ def train_part(folder: Path, settings: CodecSettings, name: str) -> None:
     held = {voice: kept for voice, (_, kept) in voices.items() if kept}
     kept = Sampler(held, analytic, frames, seed=1).batch(MEASURED)
     torch.manual_seed(settings.seed)
-    part = Part(name, make_codec(settings, analytic))
+    codec = make_codec(settings, analytic)
+    part = Part(name, codec)
+    part.encoded = name == "decoder" and load_part(folder, "encoder", codec)
     steps = settings.decoder_steps if name == "decoder" else settings.encoder_steps
     peak = settings.decoder_rate if name == "decoder" else settings.encoder_rate
     optimizer = torch.optim.AdamW(part.parameters(), peak, betas=(0.8, 0.99), weight_decay=0.01, fused=True)

@@ -16,7 +16,8 @@ RESOLUTIONS = [(2048, 512), (1024, 256), (512, 128), (128, 32)]  # samples of wi
 
 @functools.cache
 def window(size: int) -> torch.Tensor:
-    return torch.hann_window(size)
+    with torch.inference_mode(False):
+        return torch.hann_window(size)
 
 
 def magnitudes(sound: torch.Tensor, size: int, step: int) -> torch.Tensor:

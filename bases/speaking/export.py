@@ -1,10 +1,11 @@
-"""Write the base as a checkpoint: `python -m bases.speaking.export [FOLDER]` (default: model, beside this script).
+"""Write the base as a checkpoint: `python -m bases.speaking.export [FOLDER]` (default: bases/tiny).
 
 In transformers' format, 16 bit, with the processor. The table of audio embeddings is written once, as in the published
-CSM checkpoint; `stages.csm.base.load_csm` shares it again.
+CSM checkpoint; `stages.csm.base.load_csm` shares it again. exported.json says what it was made of.
 """
 
 import argparse
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -19,15 +20,16 @@ from bases.speaking.grammar import words
 from bases.speaking.language import copy_average, make_model
 from bases.speaking.settings import CodecSettings, ExportSettings, LanguageSettings
 from bases.speaking.tokens import make_processor
+from bases.speaking.training import load_state
 from stages.csm.base import tie
-from stages.files.atomic import replacing_folder
+from stages.files.atomic import replacing_folder, write_json
 from stages.files.settings import read_settings
 from stages.process.problem import Problem
 
 HERE = Path(__file__).parent
 PARAMS = HERE / "params.yaml"
 LIMIT = 25e6  # bytes that the base may take in git
-CURVES = ["language/language.csv", "language/settle.csv", "codec/decoder.csv", "codec/encoder.csv"]
+PARTS = ["language/language", "language/settle", "codec/decoder", "codec/encoder"]
 
 
 @torch.no_grad()
@@ -65,17 +67,20 @@ def write(model: CsmForConditionalGeneration, target: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=HERE / "model")
+    parser.add_argument("folder", nargs="?", type=Path, default=HERE.parent / "tiny")
     target, folder = parser.parse_args().folder, data_folder()
     codec = read_settings(CodecSettings, "codec", PARAMS)
     model = assemble(folder, read_settings(LanguageSettings, "language", PARAMS), codec)
     set_generation(model, read_settings(ExportSettings, "export", PARAMS), codec.entries)
     size = write(model, target)
-    curves = HERE / "curves"
-    curves.mkdir(exist_ok=True)
-    for name in CURVES:
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, curves / Path(name).name)
+    steps = {}
+    for name in PARTS:
+        if state := load_state(folder / f"{name}.pt"):
+            steps[Path(name).name] = {"steps": state["step"], "cpu_seconds": round(state["seconds"])}
+            (HERE / "curves").mkdir(exist_ok=True)
+            shutil.copyfile(folder / f"{name}.csv", HERE / "curves" / f"{Path(name).name}.csv")
+    digest = hashlib.sha256((target / "model.safetensors").read_bytes()).hexdigest()
+    write_json(HERE / "exported.json", {"bytes": size, "sha256": digest, "trainings": steps})
     print(f"{target}: {size / 1e6:.1f} MB")
 
 
