@@ -114,7 +114,7 @@ bench-gpu: $(DONE) ## The same with CSM-1B's shapes on a GPU, through the preset
 test-gpu: $(DONE) ## The tests that need a GPU
 	@$(PY) -m pytest -m gpu
 
-base: $(DONE) ## Train the default's base (bases/speaking/README.md): many hours, can be killed and goes on
+base: $(DONE) ## Train the default's base (bases/speaking/README.md): some hours, can be killed and goes on
 	@cd bases/speaking && dvc repro
 
 base-report: $(DONE) ## What that base can do: bases/speaking/report.json

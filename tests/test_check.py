@@ -26,7 +26,7 @@ def test_the_committed_files_pass(project):
     "old, new, line",
     [
         ("learning_rate:", "learning_rat:", "train.learning_rat is a parameter of no stage; did you mean train.lear"),
-        ("  schedule: constant ", "  schedules: {a: 1} #", "train.schedules.a is a parameter of no stage"),
+        ("  schedule: cosine ", "  schedules: {a: 1} #", "train.schedules.a is a parameter of no stage"),
         ("train:\n", "train: [\n", r"params.yaml:\d+: not valid YAML"),
     ],
 )

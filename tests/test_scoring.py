@@ -379,7 +379,12 @@ def spoken(condition, *codes):
 
 
 def test_an_adapter_without_effect_is_refused():
+    same = spoken("zero_shot", [1, 2], [3]) + spoken("ft", [1, 2], [3])
+    with pytest.raises(Problem, match="speaks exactly like the base .*adapter has no effect"):
+        check_tuning_has_effect(same + spoken("clone", [1]) + spoken("ft_clone", [1]))
+    check_tuning_has_effect(same + spoken("clone", [1]) + spoken("ft_clone", [2]))
+
+
+def test_a_base_that_says_the_same_few_frames_after_a_context_is_no_adapter_without_effect():
     different = spoken("zero_shot", [1, 2], [3]) + spoken("ft", [1, 2], [4])
-    check_tuning_has_effect(different + spoken("clone", [1]) + spoken("ft_clone", [2]))
-    with pytest.raises(Problem, match="ft_clone speaks exactly like clone .*adapter has no effect"):
-        check_tuning_has_effect(different + spoken("clone", [1]) + spoken("ft_clone", [1]))
+    check_tuning_has_effect(different + spoken("clone", [1]) + spoken("ft_clone", [1]))

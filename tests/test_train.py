@@ -136,7 +136,7 @@ def test_merge_writes_the_trained_model_in_16_bit(trained, tmp_path):
     assert report["logits_difference"] < 1e-4 < report["logits_moved_by_training"]
     assert report["same_choice_on_disk"] > 0.95
     config = json.loads((folder / "models" / "merged" / "config.json").read_text())
-    assert config["dtype"] == "bfloat16"
+    assert config["dtype"] == "float16"
     load_csm(folder / "models" / "merged")
 
 

@@ -58,6 +58,10 @@ def recipe_for(rows, size: Size, seed: int) -> Recipe:
         "epochs": float(size.epochs),
         "max_steps": updates * size.epochs,
         "context_share": 0.0,
+        "learning_rate": 0.002,
+        "schedule": "constant",
+        "codebook0_weight": 1.0,
+        "acoustic_weight": 1.0,
         "seed": seed,
     }
     return read_settings(Recipe, "train").model_copy(update=changes)
