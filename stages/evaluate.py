@@ -36,6 +36,7 @@ from stages.scoring.summary import as_metrics, comparisons, summarise
 from stages.scoring.texts import listed_sentences
 
 METRICS, CLIPS, PAGE = "reports/metrics.json", "reports/clips.csv", "reports/listen"
+LIMITS = "limits.txt"  # in a base's folder: what it can and cannot do, for the page
 DATA, CORRECTIONS, MERGE, GROWTH = (
     f"reports/{name}" for name in ("data.json", "corrections.json", "merge.json", "growth")
 )
@@ -47,6 +48,12 @@ def read_report(path: str | Path) -> dict:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Problem(f"{path}: no such file; run `dvc repro` from the start (or `dvc pull`) first") from None
+
+
+def read_limits(base: BaseSettings) -> str:
+    """What a base in a folder says of itself; nothing of one from the hub."""
+    path = Path(base.path) / LIMITS
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def choose_sentences(
@@ -126,6 +133,7 @@ def main() -> None:
         verdict=[*verdict(summary, compared), *limits(summary, compared)],
         data=data,
         corrections=corrections,
+        limits=read_limits(base),
         origins={path.stem: read_report(path) for path in sorted(Path("data/fetched").glob("*.json"))},
     )
     write_text(CLIPS, as_csv(table))

@@ -84,6 +84,12 @@ def test_a_base_that_cannot_speak_is_called_so(page):
     assert "cannot speak" not in read(page(speaks=None)).text
 
 
+def test_what_a_base_says_of_itself_is_shown_as_text(page):
+    found = read(page(limits="Only <b>small</b> talk."))
+    assert "What this base can and cannot do. Only <b>small</b> talk." in found.text and not found.all("b")
+    assert "cannot do" not in read(page(folder="other")).text
+
+
 def test_every_sentence_names_its_place(page):
     found = read(page())
     assert "data/recordings/talk.ogg, 59:50–59:55" in found.text

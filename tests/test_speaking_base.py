@@ -228,6 +228,7 @@ def test_the_exported_base_loads_encodes_decodes_and_speaks(base_folder, tmp_pat
     export.set_generation(model, ExportSettings(temperature=0.3, top_k=5, max_frames=10), CODEC.entries)
     target = tmp_path / "model"
     assert export.write(model, target) < 3e6
+    assert "narrow grammar" in (target / "limits.txt").read_text()
     loaded, processor = load_base(BaseSettings(path=str(target))), load_processor(target)
     codes = encode(loaded, [tone(180)])[0]
     assert codes.shape == (13, CODEC.codebooks) and len(decode(loaded, codes)) == 13 * 1920

@@ -28,6 +28,12 @@ from stages.process.problem import Problem
 
 HERE = Path(__file__).parent
 PARAMS = HERE / "params.yaml"
+LIMITS = """\
+It speaks only the sentences of a narrow grammar: some 160 words - names, colours, things, places, numbers, days - such
+as "Anna found the small red boat near the river." Other words are spelled by letters and come out as babble. It was
+trained on synthetic voices, through a codec small enough for a laptop that leaves part of every voice behind, and never
+on a sentence after another: it does not clone from a context. A base to hear the pipeline work on, not a voice to use.
+"""
 LIMIT = 25e6  # bytes that the base may take in git
 PARTS = ["language/language", "language/settle", "codec/decoder", "codec/encoder"]
 
@@ -59,6 +65,7 @@ def write(model: CsmForConditionalGeneration, target: Path) -> int:
     with replacing_folder(target) as temporary:
         model.to(torch.float16).save_pretrained(temporary)
         make_processor(words()).save_pretrained(temporary)
+        (temporary / "limits.txt").write_text(LIMITS, encoding="utf-8")
         size = sum(file.stat().st_size for file in temporary.rglob("*") if file.is_file())
         if size > LIMIT:
             raise Problem(f"the base takes {size / 1e6:.1f} MB, more than {LIMIT / 1e6:.0f}; make it smaller")

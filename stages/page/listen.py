@@ -95,13 +95,13 @@ def read_all(names: Sequence[str]) -> Markup:
 
 def render(summary: charts.Summary, differences: Sequence["Comparison"] = (), **content) -> str:
     """The page's HTML. `content`: lines, context, engines, settings, warnings, speaks, and if there is any of them
-    verdict, growth, material and blind.
+    verdict, limits, growth, material and blind.
     """
     happened, never = charts.failures(summary)
     has_pitch = any(
         one.picture and one.picture.pitch for line in content["lines"] for cell in line.cells for one in cell
     )
-    optional = {"verdict": (), "growth": None, "material": None, "blind": None}
+    optional = {"verdict": (), "limits": "", "growth": None, "material": None, "blind": None}
     return (
         environment()
         .get_template("listen.html.j2")
@@ -143,11 +143,13 @@ def write_page(
     data: Mapping | None = None,
     corrections: Mapping | None = None,
     origins: Mapping[str, Mapping] | None = None,
+    limits: str = "",
 ) -> None:
     """Write `folder`/index.html and `folder`/audio, whole or not at all.
 
     growth: the folder reports/growth; heards: what was heard of each of `scores`, in their order; data, corrections:
-    reports/data.json and reports/corrections.json; origins: data/fetched/<key>.json by key.
+    reports/data.json and reports/corrections.json; origins: data/fetched/<key>.json by key; limits: what the base
+    says of itself.
     """
     grown, origins = timeline(read_growth(growth)), origins or {}
     rows = {utterance.sentence.row.id: utterance.sentence.row for utterance in utterances}
@@ -171,6 +173,7 @@ def write_page(
             speaks=speaks,
             growth=grown,
             verdict=verdict,
+            limits=limits,
             material=material(data or {}, corrections or {}, origins),
             blind=blind_pairs(scores, {name: row.source for name, row in rows.items()}),
         )
