@@ -5,7 +5,6 @@ line; an empty line is a longer pause. The containers and codecs differ on purpo
 """
 
 import argparse
-import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from stages.files.atomic import replacing
 from stages.process.problem import Problem
-from stages.process.stage import run
+from stages.process.stage import run, work_folder
 from tools.kokoro import Kokoro
 
 FOLDER = Path("data/recordings")
@@ -85,8 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("styles", type=Path, help="the archive that `npm pack kokoro-js@1.2.1` wrote")
     styles = parser.parse_args().styles
-    with tempfile.TemporaryDirectory() as scratch:
-        kokoro = Kokoro(styles, Path(scratch) / "kokoro.onnx")
+    kokoro = Kokoro(styles, work_folder() / "kokoro.onnx")
     for key, (suffix, codec, bit_rate) in FORMATS.items():
         source, target = FOLDER / f"{key}.txt", FOLDER / f"{key}{suffix}"
         if not source.is_file():
