@@ -262,7 +262,7 @@ def test_going_back_restores_from_the_run_cache(project):
 @pytest.mark.parametrize(
     "change, expected",
     [
-        ({"merge__dtype": "float16"}, ["merge", "evaluate"]),
+        ({"merge__dtype": "bfloat16"}, ["merge", "evaluate"]),
         ({"train__learning_rate": 0.001}, ["train", "merge", "evaluate"]),
         ({"train__lora__rank": 8}, ["train", "merge", "evaluate"]),
         ({"encode__batch_seconds": 20.0}, ["encode"]),
@@ -312,6 +312,22 @@ def running(folder: Path) -> list[int]:
         except OSError:
             continue  # it ended while we looked
     return found
+
+
+def test_a_stage_whose_parent_died_during_its_imports_does_nothing(tmp_path):
+    """Importing torch takes seconds; a stage orphaned in them once trained to the end, beside the next `dvc repro`."""
+    stage = "import pathlib, time, stages.process.stage as stage; pathlib.Path('begun').touch(); time.sleep(1); "
+    stage += "stage.run(lambda: pathlib.Path('done').touch(), 'stage')"
+    starter = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    begun, where = tmp_path / "begun", environment() | {"PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen([sys.executable, "-c", starter, stage], cwd=tmp_path, env=where)
+    deadline = time.time() + 30
+    while not begun.exists() and time.time() < deadline:
+        time.sleep(0.02)
+    parent.kill()
+    parent.wait()
+    time.sleep(2)
+    assert begun.exists() and not (tmp_path / "done").exists()
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from stages.process.problem import Problem  # noqa: E402  (after the environment is fixed)
 
 PR_SET_PDEATHSIG = 1
+PARENT = os.getppid()  # read before the heavy imports: whoever dies during those must be missed too
 
 
 def work_folder() -> Path:
@@ -34,15 +35,15 @@ def work_folder() -> Path:
     return folder
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int | None = None) -> None:
     """Ask Linux to kill this process when its parent dies, so that a killed `dvc repro` leaves nothing running.
 
     Killed, not asked to end: an exception raised by a signal handler can be swallowed by a library's callback. Nothing
-    is lost, since results take their place whole or not at all.
+    is lost, since results take their place whole or not at all. `parent`: its process id, if it may have died already.
     """
     if not sys.platform.startswith("linux"):
         return
-    parent = os.getppid()
+    parent = parent or os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the request took effect
         sys.exit(1)
@@ -74,7 +75,7 @@ def sole_run(name: str):
 
 def run(main: Callable[[], None], name: str) -> None:
     """Run a stage's or tool's `main`; `name` marks its messages and its lock. Exits 1 on a Problem."""
-    die_with_parent()
+    die_with_parent(PARENT)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # run the clean-up that `with` blocks promise
     try:
         with sole_run(name):
