@@ -1,5 +1,6 @@
 """The base that speaks: its analytic codec, its text, its trainings and its checkpoint, at tiny sizes."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,22 @@ from bases.speaking.acoustics import griffin_lim, mel_of
 from bases.speaking.analytic import CONTENT, Analytic, fit
 from bases.speaking.codec import Part, load_part
 from bases.speaking.codec_model import encoder_latent, make_codec
+from bases.speaking.codes import SHIFTS, code_all
 from bases.speaking.corpus import NO_WORD, UNKNOWN, Spoken, collate, frame_words, read_spoken, write_spoken
 from bases.speaking.grammar import sentences, words
 from bases.speaking.language_model import Losses
 from bases.speaking.listening import Heard, nearest_share, similarity, word_error_rate
+from bases.speaking.muon import Muon
 from bases.speaking.report import interval
-from bases.speaking.settings import CodecSettings, ExportSettings, LanguageSettings, NoiseSettings, SettleSettings, Size
+from bases.speaking.settings import (
+    CodecSettings,
+    ExportSettings,
+    LanguageSettings,
+    NoiseSettings,
+    SettleSettings,
+    Size,
+    SynthesiseSettings,
+)
 from bases.speaking.sound_batches import Sampler
 from bases.speaking.tokens import make_processor, make_tokenizer
 from bases.speaking.training import Average, Schedule, train
@@ -36,7 +47,8 @@ CODEC = CodecSettings(
 LANGUAGE = LanguageSettings(
     size=Size(width=64, layers=2, inner=64, depth_width=64, depth_layers=1, depth_inner=64),
     noise=NoiseSettings(clips=0.5, codes=0.3, depth=0.1, dropout=0.1),
-    settle=SettleSettings(steps=2, learning_rate=1e-3), steps=4, batch_size=2, learning_rate=1e-3, warmup=1, decay=1,
+    settle=SettleSettings(hibari_shards=1, steps=2, learning_rate=1e-3), steps=4, batch_size=2,
+    learning_rate=1e-3, warmup=1, decay=1,
     weight_decay=0.0, average=0.9, depth_ratio=0.5, acoustic_weight=1.0, acoustic_slope=0.5, word_weight=0.3,
     bfloat16=False, rare=0.5, save_steps=2, seed=0,
 )  # fmt: skip
@@ -175,6 +187,29 @@ def test_utterances_keep_little_silence_and_survive_their_file(tmp_path):
     assert len(again) == 2 and np.array_equal(again[1].samples, one.samples) and again[0].text == "Red."
 
 
+def test_speech_is_coded_once_and_of_the_fast_voices_only_what_is_wanted(tmp_path):
+    one = trimmed("Red.", tone(200), "ɹ", np.array([0, RATE]))
+    for name in ("h100/000", "h100/001", "h100/002", "af_bella/002"):
+        write_shard(tmp_path / "speech" / f"{name}.npz", [one])
+    voices = {"shards": 3, "sentences": 1}
+    settings = SynthesiseSettings(
+        hibari={"voices": ["h100"], **voices}, kokoro={"voices": ["af_bella"], **voices},
+        held_out=1, styles="-", target="am_michael", processes=1,
+    )  # fmt: skip
+    coded = []
+
+    def coder(sound):
+        coded.append(len(sound))
+        return np.ones((4, 3), np.int16)
+
+    code_all(tmp_path, tmp_path / "codes", settings, coder, hibari_shards=2)
+    found = sorted(str(path.relative_to(tmp_path / "codes")) for path in (tmp_path / "codes").glob("*/*"))
+    assert found == ["af_bella/002.npz", "h100/000.npz", "h100/001.npz"]
+    assert len(read_spoken(tmp_path / "codes" / found[0])) == SHIFTS["kokoro"]
+    code_all(tmp_path, tmp_path / "codes", settings, coder, hibari_shards=2)
+    assert len(coded) == SHIFTS["kokoro"] + 2 * SHIFTS["hibari"]
+
+
 def test_the_losses_are_those_of_csm(base_folder):
     model = language.make_model(LANGUAGE, CODEC).eval()
     turns = [one for one in read_spoken(base_folder / "codes" / "voice0" / "000.npz")[:3]]
@@ -187,7 +222,29 @@ def test_the_losses_are_those_of_csm(base_folder):
     assert isinstance(model, Losses)
 
 
-def run_training(path, steps, stop_at=None):
+def test_muon_moves_a_convolution_alike_in_all_directions():
+    torch.manual_seed(0)
+    layer = torch.nn.Conv1d(4, 4, 3)
+    before = [weight.detach().clone() for weight in (layer.weight, layer.bias)]
+    optimizer = Muon(layer.parameters(), 0.01, 0.0, (0.9, 0.99))
+    left, right = (torch.linalg.qr(torch.randn(size, size))[0] for size in (4, 12))
+    gradient = left @ torch.diag(torch.logspace(0, -1, 4)) @ right[:4]  # one direction ten times as steep as another
+    ((layer.weight.flatten(1) * gradient).sum() + layer.bias.sum()).backward()
+    optimizer.step()
+    moved = torch.linalg.svdvals((layer.weight.detach() - before[0]).flatten(1))
+    assert moved.max() < 3 * moved.min()
+    assert torch.allclose(before[1] - layer.bias.detach(), torch.tensor(0.01))  # as AdamW moves it
+    optimizer.zero_grad()
+    assert layer.weight.grad is None and layer.bias.grad is None
+
+
+OPTIMIZERS = {
+    "adamw": functools.partial(torch.optim.AdamW, lr=0.1),
+    "muon": functools.partial(Muon, rate=0.1, weight_decay=0.01, betas=(0.9, 0.99)),
+}
+
+
+def run_training(path, steps, stop_at=None, optimizer=OPTIMIZERS["adamw"]):
     """Fit a line; with `stop_at` the training dies in that step, as if killed."""
     torch.manual_seed(0)
     module = torch.nn.Linear(2, 1)
@@ -206,17 +263,18 @@ def run_training(path, steps, stop_at=None):
         return following
 
     train(
-        path, module, torch.optim.AdamW(module.parameters(), 0.1), Average(module, 0.9),
+        path, module, optimizer(module.parameters()), Average(module, 0.9),
         Schedule(steps, 0.1, 2, 2, 3, 0), losses_of, lambda found: found["square"], lambda: {"weight": 1.0},
     )  # fmt: skip
     return module.state_dict()
 
 
-def test_a_killed_training_ends_like_an_unbroken_one(tmp_path):
-    whole = run_training(tmp_path / "whole.pt", 11)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_killed_training_ends_like_an_unbroken_one(tmp_path, optimizer):
+    whole = run_training(tmp_path / "whole.pt", 11, optimizer=optimizer)
     with pytest.raises(KeyboardInterrupt):
-        run_training(tmp_path / "killed.pt", 11, stop_at=8)
-    resumed = run_training(tmp_path / "killed.pt", 11)
+        run_training(tmp_path / "killed.pt", 11, stop_at=8, optimizer=optimizer)
+    resumed = run_training(tmp_path / "killed.pt", 11, optimizer=optimizer)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     curves = [(tmp_path / f"{name}.csv").read_text().splitlines() for name in ("whole", "killed")]
     assert [row.split(",")[0] for row in curves[0]] == [row.split(",")[0] for row in curves[1]]

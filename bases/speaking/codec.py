@@ -17,6 +17,7 @@ from bases.speaking.analytic import Analytic
 from bases.speaking.codec_losses import latent_loss, sound_loss
 from bases.speaking.codec_model import decoded, decoder_part, encoder_latent, encoder_part, make_codec
 from bases.speaking.folders import data_folder
+from bases.speaking.muon import Muon
 from bases.speaking.settings import CodecSettings
 from bases.speaking.sound_batches import BEFORE, FRAME_SAMPLES, FRAMES_BEFORE, RATE, Pieces, Sampler, read_speech
 from bases.speaking.training import Average, Schedule, load_state, train
@@ -83,7 +84,7 @@ def train_part(folder: Path, settings: CodecSettings, name: str) -> None:
     part.encoded = name == "decoder" and load_part(folder, "encoder", codec)
     steps = settings.decoder_steps if name == "decoder" else settings.encoder_steps
     peak = settings.decoder_rate if name == "decoder" else settings.encoder_rate
-    optimizer = torch.optim.AdamW(part.parameters(), peak, betas=(0.8, 0.99), weight_decay=0.01, fused=True)
+    optimizer = Muon(part.parameters(), peak, 0.01, betas=(0.8, 0.99))
 
     def losses_of(seed: int):
         sampler = Sampler(heard, analytic, frames, seed)

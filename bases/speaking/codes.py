@@ -21,7 +21,7 @@ from bases.speaking.codec import load_codec
 from bases.speaking.corpus import Spoken, frame_words, write_spoken
 from bases.speaking.folders import data_folder
 from bases.speaking.grammar import words
-from bases.speaking.settings import CodecSettings, SynthesiseSettings
+from bases.speaking.settings import CodecSettings, LanguageSettings, SynthesiseSettings
 from bases.speaking.tokens import make_processor
 from bases.speaking.utterances import Utterance, held_out, read_shard
 from stages.csm.turns import Turn, text_ids
@@ -72,11 +72,16 @@ def coded(one: Utterance, voice: str, mark: int, times: int, processor, coder: C
         yield Spoken(voice, one.text, Turn(text_ids(processor, one.text, mark), codes), spoken)
 
 
-def code_all(folder: Path, target: Path, settings: SynthesiseSettings, coder: Coder) -> None:
-    """Write the codes of every shard of speech that has none yet to `target`/<voice>."""
+def code_all(
+    folder: Path, target: Path, settings: SynthesiseSettings, coder: Coder, hibari_shards: int | None = None
+) -> None:
+    """Write the codes of every shard of speech that has none yet to `target`/<voice>; of hibari's the first few."""
     voices = [*settings.hibari.voices, *settings.kokoro.voices]
     processor = make_processor(words())
     paths = sorted((folder / "speech").glob("*/*.npz"), key=lambda path: (path.stem, path.parent.name))
+    if hibari_shards is not None:
+        last = f"{hibari_shards:03d}"
+        paths = [path for path in paths if path.parent.name not in settings.hibari.voices or path.stem < last]
     todo = [path for path in paths if not (target / path.parent.name / path.name).is_file()]
     for path in tqdm(todo, desc="codes", unit="shard"):
         voice, out = path.parent.name, target / path.parent.name / path.name
@@ -97,7 +102,9 @@ def main() -> None:
     synthesise = read_settings(SynthesiseSettings, "synthesise", PARAMS)
     path = folder / "analytic.pt"
     if parser.parse_args().source == "encoder":
-        code_all(folder, folder / "codes-encoder", synthesise, encoder_coder(load_codec(folder, settings)))
+        settle = read_settings(LanguageSettings, "language", PARAMS).settle
+        coder = encoder_coder(load_codec(folder, settings))
+        code_all(folder, folder / "codes-encoder", synthesise, coder, settle.hibari_shards)
         return
     if not path.is_file():
         with replacing(path) as temporary:

@@ -17,6 +17,7 @@ from bases.speaking.corpus import Spoken, batches, collate, read_spoken
 from bases.speaking.folders import data_folder
 from bases.speaking.grammar import words
 from bases.speaking.language_model import PLAIN_ATTENTION, Losses, Noise, csm_config
+from bases.speaking.muon import Muon
 from bases.speaking.settings import CodecSettings, LanguageSettings
 from bases.speaking.tokens import make_tokenizer
 from bases.speaking.training import Average, Schedule, load_state, train
@@ -88,9 +89,8 @@ def train_language(folder: Path, settings: LanguageSettings, codec: CodecSetting
     if settling:
         steps, peak, decay = settings.settle.steps, settings.settle.learning_rate, settings.settle.steps
         copy_average(losses, folder / "language" / "language.pt")
-    optimizer = torch.optim.AdamW(
-        losses.parameters(), peak, betas=(0.9, 0.98), weight_decay=settings.weight_decay, fused=True
-    )
+    tables = [weight for name, weight in losses.named_parameters() if "embed" in name or "head" in name]
+    optimizer = Muon(losses.parameters(), peak, settings.weight_decay, (0.9, 0.98), tables)
     lengths, weights = [len(one.turn.codes) for one in rows], voice_weights(rows, settings.rare)
     noise = Noise(**settings.noise.model_dump())
 

@@ -43,8 +43,10 @@ class NoiseSettings(Settings):
 
 
 class SettleSettings(Settings):
-    """The last phase of the language model, on the codes of the trained encoder."""
+    """The last phase of the language model, on the codes of the trained encoder: of hibari's voices the first
+    `hibari_shards`, for coding them all takes longer than they are worth."""
 
+    hibari_shards: int
     steps: int
     learning_rate: float
 

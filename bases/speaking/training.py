@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from bases.speaking.muon import Muon
 from stages.files.atomic import replacing
 
 GRADIENT = 1.0  # largest norm
@@ -84,7 +85,7 @@ def load_state(path: Path) -> dict | None:
 def train(
     path: Path,
     module: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | Muon,
     average: Average,
     schedule: Schedule,
     losses_of: Callable[[int], Callable[[], dict[str, torch.Tensor]]],
