@@ -17,7 +17,7 @@ from stages.scoring.listen import Heard, Listener
 from stages.scoring.prosody import loudness, phrasing, pitch, pitch_track, syllables
 from stages.scoring.score import HeldOutVoices
 from stages.scoring.sentences import Sentence, choose_context, spread
-from stages.scoring.speak import Utterance, check_tuning_has_effect
+from stages.scoring.speak import TELLING, Utterance, check_tuning_has_effect
 from stages.scoring.speaker import SpeakerEncoder, centroid, raise_volume
 from stages.scoring.store import Store, code_digest
 from stages.scoring.words import Normaliser, character_errors, end_is_missing, seed_tts, word_errors
@@ -380,11 +380,19 @@ def spoken(condition, *codes):
 
 def test_an_adapter_without_effect_is_refused():
     same = spoken("zero_shot", [1, 2], [3]) + spoken("ft", [1, 2], [3])
-    with pytest.raises(Problem, match="speaks exactly like the base .*adapter has no effect"):
+    with pytest.raises(Problem, match="the tuned voice speaks exactly like the base .*adapter has no effect"):
         check_tuning_has_effect(same + spoken("clone", [1]) + spoken("ft_clone", [1]))
     check_tuning_has_effect(same + spoken("clone", [1]) + spoken("ft_clone", [2]))
 
 
+def test_an_adapter_without_effect_on_one_condition_is_refused_too():
+    long = list(range(TELLING))
+    plain, changed = spoken("zero_shot", [1, 2], [3]), spoken("ft", [1, 2], [4])
+    with pytest.raises(Problem, match="ft_clone speaks exactly like clone .*adapter has no effect"):
+        check_tuning_has_effect(plain + changed + spoken("clone", long) + spoken("ft_clone", long))
+    check_tuning_has_effect(plain + changed + spoken("clone", long) + spoken("ft_clone", [*long, 1]))
+
+
 def test_a_base_that_says_the_same_few_frames_after_a_context_is_no_adapter_without_effect():
-    different = spoken("zero_shot", [1, 2], [3]) + spoken("ft", [1, 2], [4])
+    different = spoken("zero_shot", [1] * TELLING, [3]) + spoken("ft", [1] * TELLING, [4])
     check_tuning_has_effect(different + spoken("clone", [1]) + spoken("ft_clone", [1]))

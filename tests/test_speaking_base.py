@@ -47,7 +47,7 @@ CODEC = CodecSettings(
 LANGUAGE = LanguageSettings(
     size=Size(width=64, layers=2, inner=64, depth_width=64, depth_layers=1, depth_inner=64),
     noise=NoiseSettings(clips=0.5, codes=0.3, depth=0.1, dropout=0.1),
-    settle=SettleSettings(hibari_shards=1, steps=2, learning_rate=1e-3), steps=4, batch_size=2,
+    settle=SettleSettings(hibari_shards=1, steps=2, learning_rate=1e-3, rare=0.5), steps=4, batch_size=2,
     learning_rate=1e-3, warmup=1, decay=1,
     weight_decay=0.0, average=0.9, depth_ratio=0.5, acoustic_weight=1.0, acoustic_slope=0.5, word_weight=0.3,
     bfloat16=False, rare=0.5, save_steps=2, seed=0,

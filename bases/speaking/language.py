@@ -85,13 +85,14 @@ def train_language(folder: Path, settings: LanguageSettings, codec: CodecSetting
     torch.manual_seed(settings.seed)
     losses = make_model(settings, codec).train()
     path = folder / "language" / f"{phase}.pt"
-    steps, peak, decay = settings.steps, settings.learning_rate, settings.decay
+    steps, peak, decay, rare = settings.steps, settings.learning_rate, settings.decay, settings.rare
     if settling:
-        steps, peak, decay = settings.settle.steps, settings.settle.learning_rate, settings.settle.steps
+        last = settings.settle
+        steps, peak, decay, rare = last.steps, last.learning_rate, last.steps, last.rare
         copy_average(losses, folder / "language" / "language.pt")
     tables = [weight for name, weight in losses.named_parameters() if "embed" in name or "head" in name]
     optimizer = Muon(losses.parameters(), peak, settings.weight_decay, (0.9, 0.98), tables)
-    lengths, weights = [len(one.turn.codes) for one in rows], voice_weights(rows, settings.rare)
+    lengths, weights = [len(one.turn.codes) for one in rows], voice_weights(rows, rare)
     noise = Noise(**settings.noise.model_dump())
 
     def losses_of(seed: int):

@@ -49,6 +49,7 @@ class SettleSettings(Settings):
     hibari_shards: int
     steps: int
     learning_rate: float
+    rare: float
 
 
 class LanguageSettings(Settings):
