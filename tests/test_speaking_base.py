@@ -2,12 +2,13 @@
 
 import functools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from bases.speaking import export, language
+from bases.speaking import export, language, rivals
 from bases.speaking.acoustics import griffin_lim, mel_of
 from bases.speaking.analytic import CONTENT, Analytic, fit
 from bases.speaking.codec import Part, load_part
@@ -16,14 +17,14 @@ from bases.speaking.codes import SHIFTS, code_all
 from bases.speaking.corpus import NO_WORD, UNKNOWN, Spoken, collate, frame_words, read_spoken, write_spoken
 from bases.speaking.grammar import sentences, words
 from bases.speaking.language_model import Losses
-from bases.speaking.listening import Heard, nearest_share, similarity, word_error_rate
+from bases.speaking.listening import Heard, interval, nearest_share, similarity, word_error_rate
 from bases.speaking.muon import Muon
-from bases.speaking.report import interval
 from bases.speaking.settings import (
     CodecSettings,
     ExportSettings,
     LanguageSettings,
     NoiseSettings,
+    ReportSettings,
     SettleSettings,
     Size,
     SynthesiseSettings,
@@ -335,6 +336,33 @@ def test_the_nearest_voice_must_be_the_right_one_and_silence_is_nobody():
     some = [heard(0, np.array([0.9, 0.1])), heard(0, np.array([0.1, 0.9])), heard(0, None)]
     assert nearest_share(some, voices) == pytest.approx(1 / 3)
     assert similarity(some, voices) == pytest.approx(0.5)
+
+
+def test_the_tuned_voice_is_compared_with_the_nearest_of_the_bases(monkeypatch):
+    """Three sentences; the base says the last one as nobody. Angles stand for voices: the target's is 0."""
+    angles = {("base", 0): 1.0, ("base", 1): 0.4, ("merged", 7): 0.1, ("recording", 0): 0.0}
+    monkeypatch.setattr(rivals, "text_ids", lambda processor, text, mark: [mark])
+    monkeypatch.setattr(rivals, "decode", lambda model, sound: sound)
+
+    def speak(model, turns, temperature, top_k, seed):
+        sounds = [(model, turn.turn.text_ids[0]) for turn in turns]
+        return [SimpleNamespace(codes=sound) for sound in ([*sounds[:2], None] if model == "base" else sounds)]
+
+    def embed(sound):
+        return None if sound is None else np.array([np.cos(angles[sound]), np.sin(angles[sound])])
+
+    monkeypatch.setattr(rivals, "speak", speak)
+    sentence = SimpleNamespace(
+        row=SimpleNamespace(text="Red."), turn=SimpleNamespace(text_ids=[7]), recording=lambda: ("recording", 0)
+    )
+    settings = ReportSettings(seeds=[0, 1], temperature=0.3, top_k=5, draws=50)
+    ears = SimpleNamespace(embed=embed)
+    found = rivals.against_voices("base", "merged", None, [sentence] * 3, {"a": 0, "b": 1}, ears, settings)
+    assert found["clips"] == 6 and found["nearest"] == "b"
+    assert found["by_voice"] == pytest.approx({"a": np.cos(1.0) * 2 / 3, "b": np.cos(0.4) * 2 / 3})
+    assert found["ft"]["value"] == pytest.approx(np.cos(0.1))
+    wins = found["ft_minus_nearest"]
+    assert wins["value"] == pytest.approx(np.cos(0.1) - np.cos(0.4) * 2 / 3) and wins["low"] < wins["value"]
 
 
 def test_the_base_must_not_hear_the_target(tmp_path, monkeypatch):

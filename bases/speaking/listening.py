@@ -41,14 +41,28 @@ class Ears:
 
     def listen(self, voice: str, text: str, sound: np.ndarray, stopped: bool = True) -> Heard:
         """Judge `sound` (n,) at 24 kHz that should be `text` in `voice`."""
-        if len(sound) < SAMPLING_RATE // 10:
+        seconds, embedding = len(sound) / SAMPLING_RATE, self.embed(sound)
+        if embedding is None:
             words = len(self.normalise(text).split())
-            return Heard(voice, text, "", words, words, stopped, len(sound) / SAMPLING_RATE, None)
+            return Heard(voice, text, "", words, words, stopped, seconds, None)
         slow = soxr.resample(sound, SAMPLING_RATE, EAR_RATE).astype(np.float32)
         heard = self.normalise(self.recogniser.text(slow))
         found = word_errors(self.normalise(text), heard)
-        seconds = len(sound) / SAMPLING_RATE
-        return Heard(voice, text, heard, found.count, found.total, stopped, seconds, self.speaker.embed(slow))
+        return Heard(voice, text, heard, found.count, found.total, stopped, seconds, embedding)
+
+    def embed(self, sound: np.ndarray) -> np.ndarray | None:
+        """Unit vector (256,) of the voice in `sound` (n,) at 24 kHz; None when it is shorter than 0.1 s."""
+        if len(sound) < SAMPLING_RATE // 10:
+            return None
+        return self.speaker.embed(soxr.resample(sound, SAMPLING_RATE, EAR_RATE).astype(np.float32))
+
+
+def interval(found: Sequence, figure: Callable[[Sequence], float], draws: int) -> dict[str, float]:
+    """A figure with the bounds of its 95 % interval, by bootstrap over the clips (or sentences) that it is of."""
+    random = np.random.default_rng(0)
+    drawn = [figure([found[place] for place in random.integers(len(found), size=len(found))]) for _ in range(draws)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return {"value": figure(found), "low": float(low), "high": float(high)}
 
 
 def speak(model, spoken: Sequence[Spoken], temperature: float, top_k: int, seed: int) -> list[Clip]:

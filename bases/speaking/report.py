@@ -2,11 +2,11 @@
 
 All on sentences that nothing was trained on, and nothing is picked: the codec there and back for every voice and for
 the target, which the base never heard; then the base's own voices, once with every seed, and how near each of them is
-to the target. Intervals are 95 %, by bootstrap over the clips.
+to the target; then what `make repro` made of the base, against those voices. Intervals are 95 %, by bootstrap over the
+clips.
 """
 
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stages.process.stage import run  # isort: skip  (first: it fixes the number of threads)
@@ -15,19 +15,22 @@ import numpy as np
 
 from bases.speaking.corpus import Spoken
 from bases.speaking.folders import data_folder
-from bases.speaking.listening import Ears, Heard, nearest_share, similarity, speak, stop_rate, word_error_rate
+from bases.speaking.listening import Ears, interval, nearest_share, similarity, speak, stop_rate, word_error_rate
+from bases.speaking.rivals import against_voices
 from bases.speaking.settings import ReportSettings, SynthesiseSettings
 from bases.speaking.utterances import Utterance, read_shard
-from stages.csm.base import BaseSettings, load_base, load_processor
+from stages.csm.base import BaseSettings, load_base, load_csm, load_processor
 from stages.csm.codec import SAMPLING_RATE, decode, encode
 from stages.csm.turns import Turn, text_ids
 from stages.files.atomic import write_json
 from stages.files.settings import read_settings
 from stages.process.problem import Problem
+from stages.scoring.sentences import read_sentences
 from stages.scoring.speaker import centroid
 
 HERE = Path(__file__).parent
 PARAMS = HERE / "params.yaml"
+MERGED = Path("models/merged")
 
 
 def read_held_out(folder: Path, settings: SynthesiseSettings) -> dict[str, list[Utterance]]:
@@ -38,14 +41,6 @@ def read_held_out(folder: Path, settings: SynthesiseSettings) -> dict[str, list[
         if not path.is_file():
             raise Problem(f"{path}: no such file; run the stage synthesise first")
     return {voice: list(read_shard(path)) for voice, path in paths.items()}
-
-
-def interval(heard: Sequence[Heard], figure: Callable[[Sequence[Heard]], float], draws: int) -> dict[str, float]:
-    """A figure with the bounds of its 95 % interval, by bootstrap over the clips."""
-    random = np.random.default_rng(0)
-    found = [figure([heard[place] for place in random.integers(len(heard), size=len(heard))]) for _ in range(draws)]
-    low, high = np.percentile(found, [2.5, 97.5])
-    return {"value": figure(heard), "low": float(low), "high": float(high)}
 
 
 def round_trip(model, held_out: dict[str, list[Utterance]], ears: Ears, draws: int) -> dict:
@@ -135,6 +130,8 @@ def show(title: str, figures: dict) -> None:
 
 def main() -> None:
     settings = read_settings(ReportSettings, "report", PARAMS)
+    if not MERGED.is_dir():
+        raise Problem(f"{MERGED}: no fine-tuned voice to compare with the base's own; run `make repro` first")
     held_out = read_held_out(data_folder(), read_settings(SynthesiseSettings, "synthesise", PARAMS))
     checkpoint = HERE.parent / "tiny"
     model, processor = load_base(BaseSettings(path=str(checkpoint))), load_processor(checkpoint)
@@ -143,12 +140,13 @@ def main() -> None:
     show("codec, there and back", codec)
     voices = own_voices(model, processor, held_out, ears, settings)
     show("the base's own voices", voices)
-    nearest = max(voices["to_target"], key=voices["to_target"].get)
-    print(f"nearest to the target, as the base speaks: {nearest}, {voices['to_target'][nearest]:.3f}")
+    marks = {voice: mark for mark, voice in enumerate(voices["by_voice"])}
+    tuned = against_voices(model, load_csm(MERGED), processor, read_sentences("test"), marks, ears, settings)
+    show(f"the default's tuned voice; the nearest of the base's is {tuned['nearest']}", tuned)
     size = sum(file.stat().st_size for file in checkpoint.rglob("*") if file.is_file())
     speed = alone(model, processor, next(iter(held_out.values()))[0].text)
     print(f"size: {size / 1e6:.1f} MB; speed alone: {speed:.1f} s of speech in a second of one core")
-    write_json(HERE / "report.json", {"codec": codec, "voices": voices, "bytes": size}, 4)
+    write_json(HERE / "report.json", {"codec": codec, "voices": voices, "tuned": tuned, "bytes": size}, 4)
 
 
 if __name__ == "__main__":
