@@ -15,6 +15,7 @@ from stages.process.problem import Problem
 FRAME_SAMPLES = HOP * STACK
 FRAMES_BEFORE = 1 + -(-WINDOW // FRAME_SAMPLES)  # heard before a piece: its first latent depends on them
 BEFORE = FRAMES_BEFORE * FRAME_SAMPLES
+RESAMPLED, RESAMPLED_BY = 0.5, 0.18  # share of the pieces, and the largest logarithm: larger and smaller speakers
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class Sampler:
         draw = self.random
         clips = self.voices[self.names[draw.integers(len(self.names))]]
         clip = clips[draw.integers(len(clips))]
-        factor = float(np.exp(draw.uniform(-0.1, 0.1))) if draw.random() < 0.3 else 1.0
+        factor = float(np.exp(draw.uniform(-RESAMPLED_BY, RESAMPLED_BY))) if draw.random() < RESAMPLED else 1.0
         wanted = BEFORE + self.frames * FRAME_SAMPLES
         taken = int(wanted * factor) + 32
         start = int(draw.integers(-BEFORE, max(1 - BEFORE, len(clip) - int(0.6 * self.frames * FRAME_SAMPLES))))
