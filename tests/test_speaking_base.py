@@ -19,6 +19,7 @@ from bases.speaking.grammar import sentences, words
 from bases.speaking.language_model import Losses
 from bases.speaking.listening import Heard, interval, nearest_share, similarity, word_error_rate
 from bases.speaking.muon import Muon
+from bases.speaking.report import confused
 from bases.speaking.settings import (
     CodecSettings,
     ExportSettings,
@@ -336,6 +337,18 @@ def test_the_nearest_voice_must_be_the_right_one_and_silence_is_nobody():
     some = [heard(0, np.array([0.9, 0.1])), heard(0, np.array([0.1, 0.9])), heard(0, None)]
     assert nearest_share(some, voices) == pytest.approx(1 / 3)
     assert similarity(some, voices) == pytest.approx(0.5)
+
+
+def test_a_voice_is_confused_when_its_clips_are_nearer_to_another():
+    centres = {"a": np.array([1.0, 0.0]), "b": np.array([0.0, 1.0])}
+    back = [
+        heard(0, np.array([0.8, 0.6]), "a"),
+        heard(0, np.array([0.8, 0.6]), "b"),
+        heard(0, np.array([0.9, 0.4]), "b"),
+    ]
+    own = {id(one): 0.82 for one in back}
+    assert confused(back, own, centres) == ["b"]
+    assert confused(back, {key: 0.9 for key in own}, centres) == []
 
 
 def test_the_tuned_voice_is_compared_with_the_nearest_of_the_bases(monkeypatch):

@@ -7,6 +7,7 @@ clips.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stages.process.stage import run  # isort: skip  (first: it fixes the number of threads)
@@ -15,7 +16,7 @@ import numpy as np
 
 from bases.speaking.corpus import Spoken
 from bases.speaking.folders import data_folder
-from bases.speaking.listening import Ears, interval, nearest_share, similarity, speak, stop_rate, word_error_rate
+from bases.speaking.listening import Ears, Heard, interval, nearest_share, similarity, speak, stop_rate, word_error_rate
 from bases.speaking.rivals import against_voices
 from bases.speaking.settings import ReportSettings, SynthesiseSettings
 from bases.speaking.utterances import Utterance, read_shard
@@ -43,6 +44,18 @@ def read_held_out(folder: Path, settings: SynthesiseSettings) -> dict[str, list[
     return {voice: list(read_shard(path)) for voice, path in paths.items()}
 
 
+def confused(back: Sequence[Heard], own: Mapping[int, float], centres: Mapping[str, np.ndarray]) -> list[str]:
+    """Voices whose clips `back` are on average nearer to another voice's centre than, by `own`, to their originals."""
+    found = []
+    for voice in centres:
+        clips = [one for one in back if one.voice == voice]
+        near = {other: np.mean([float(centre @ one.embedding) for one in clips]) for other, centre in centres.items()}
+        near[voice] = np.mean([own[id(one)] for one in clips])
+        if max(near, key=near.get) != voice:
+            found.append(voice)
+    return found
+
+
 def round_trip(model, held_out: dict[str, list[Utterance]], ears: Ears, draws: int) -> dict:
     """Encode and decode every utterance; similarity is to the utterance itself."""
     pairs = [(voice, one) for voice, found in held_out.items() for one in found]
@@ -66,6 +79,7 @@ def round_trip(model, held_out: dict[str, list[Utterance]], ears: Ears, draws: i
     }
     target = [one for one in back if one.voice == list(held_out)[-1]]
     nearest = max(float(centres[voice] @ centres[target[0].voice]) for voice in list(held_out)[:-1])
+    figures["confused_voices"] = confused(back, own, centres)
     figures["target_word_errors"] = interval(target, word_error_rate, draws)
     figures["target_similarity"] = interval(target, lambda some: float(np.mean([own[id(one)] for one in some])), draws)
     return {"clips": len(back), **figures, "nearest_base_voice_to_target": nearest}
