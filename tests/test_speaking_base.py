@@ -354,7 +354,7 @@ def test_a_voice_is_confused_when_its_clips_are_nearer_to_another():
 def test_the_tuned_voice_is_compared_with_the_nearest_of_the_bases(monkeypatch):
     """Three sentences; the base says the last one as nobody. Angles stand for voices: the target's is 0."""
     angles = {("base", 0): 1.0, ("base", 1): 0.4, ("merged", 7): 0.1, ("recording", 0): 0.0}
-    monkeypatch.setattr(rivals, "text_ids", lambda processor, text, mark: [mark])
+    monkeypatch.setattr("bases.speaking.listening.text_ids", lambda processor, text, mark: [mark])
     monkeypatch.setattr(rivals, "decode", lambda model, sound: sound)
 
     def speak(model, turns, temperature, top_k, seed):

@@ -9,7 +9,7 @@ import soxr
 from bases.speaking.corpus import Spoken
 from stages.csm.codec import SAMPLING_RATE
 from stages.csm.generate import Clip, generate
-from stages.csm.turns import Prompt
+from stages.csm.turns import Prompt, Turn, text_ids
 from stages.scoring.speaker import SAMPLING_RATE as EAR_RATE
 from stages.scoring.speaker import SpeakerEncoder, centroid
 from stages.scoring.words import Normaliser, word_errors
@@ -63,6 +63,11 @@ def interval(found: Sequence, figure: Callable[[Sequence], float], draws: int) -
     drawn = [figure([found[place] for place in random.integers(len(found), size=len(found))]) for _ in range(draws)]
     low, high = np.percentile(drawn, [2.5, 97.5])
     return {"value": figure(found), "low": float(low), "high": float(high)}
+
+
+def to_say(processor, text: str, mark: int, voice: str = "") -> Spoken:
+    """A text for the base's speaker with number `mark`, not spoken yet."""
+    return Spoken(voice, text, Turn(text_ids(processor, text, mark), np.zeros((0, 1), np.int16)), np.zeros(0))
 
 
 def speak(model, spoken: Sequence[Spoken], temperature: float, top_k: int, seed: int) -> list[Clip]:

@@ -1,9 +1,8 @@
 """Measure the base in bases/tiny: `python -m bases.speaking.report` prints its figures and writes report.json.
 
 All on sentences that nothing was trained on, and nothing is picked: the codec there and back for every voice and for
-the target, which the base never heard; then the base's own voices, once with every seed, and how near each of them is
-to the target; then what `make repro` made of the base, against those voices. Intervals are 95 %, by bootstrap over the
-clips.
+the target, which the base never heard; then the base's own voices, once with every seed; then what `make repro` made of
+the base, against those voices. Intervals are 95 %, by bootstrap over the clips.
 """
 
 import time
@@ -14,15 +13,23 @@ from stages.process.stage import run  # isort: skip  (first: it fixes the number
 
 import numpy as np
 
-from bases.speaking.corpus import Spoken
 from bases.speaking.folders import data_folder
-from bases.speaking.listening import Ears, Heard, interval, nearest_share, similarity, speak, stop_rate, word_error_rate
+from bases.speaking.listening import (
+    Ears,
+    Heard,
+    interval,
+    nearest_share,
+    similarity,
+    speak,
+    stop_rate,
+    to_say,
+    word_error_rate,
+)
 from bases.speaking.rivals import against_voices
 from bases.speaking.settings import ReportSettings, SynthesiseSettings
 from bases.speaking.utterances import Utterance, read_shard
 from stages.csm.base import BaseSettings, load_base, load_csm, load_processor
 from stages.csm.codec import SAMPLING_RATE, decode, encode
-from stages.csm.turns import Turn, text_ids
 from stages.files.atomic import write_json
 from stages.files.settings import read_settings
 from stages.process.problem import Problem
@@ -88,15 +95,8 @@ def round_trip(model, held_out: dict[str, list[Utterance]], ears: Ears, draws: i
 def own_voices(model, processor, held_out: dict[str, list[Utterance]], ears: Ears, settings: ReportSettings) -> dict:
     """Let every voice of the base say its held-out sentences; voices are told by their real recordings' centroids."""
     voices = list(held_out)[:-1]
-    wanted = [
-        Spoken(voice, one.text, Turn(text_ids(processor, one.text, mark), np.zeros((0, 1), np.int16)), np.zeros(0))
-        for mark, voice in enumerate(voices)
-        for one in held_out[voice]
-    ]
-    centres = {}
-    for voice in held_out:
-        centres[voice] = centroid([ears.listen(voice, one.text, one.sound).embedding for one in held_out[voice]])
-    target = centres.pop(list(held_out)[-1])
+    wanted = [to_say(processor, one.text, mark, voice) for mark, voice in enumerate(voices) for one in held_out[voice]]
+    centres = {voice: centroid([ears.embed(one.sound) for one in held_out[voice]]) for voice in voices}
     heard, spent, seconds = [], 0.0, 0.0
     for seed in settings.seeds:
         begun = time.process_time()
@@ -117,7 +117,6 @@ def own_voices(model, processor, held_out: dict[str, list[Utterance]], ears: Ear
         "nearest": interval(heard, lambda some: nearest_share(some, centres), settings.draws),
         "similarity": interval(heard, lambda some: similarity(some, centres), settings.draws),
         "by_voice": {voice: word_error_rate(some) for voice, some in by_voice.items()},
-        "to_target": {voice: similarity(some, dict.fromkeys([voice], target)) for voice, some in by_voice.items()},
         "by_seed": [
             word_error_rate(heard[place * len(wanted) : (place + 1) * len(wanted)])
             for place in range(len(settings.seeds))
@@ -127,8 +126,7 @@ def own_voices(model, processor, held_out: dict[str, list[Utterance]], ears: Ear
 
 def alone(model, processor, text: str) -> float:
     """Seconds of speech made in a second of processor time, one sentence at a time."""
-    turn = Turn(text_ids(processor, text, 0), np.zeros((0, 1), np.int16))
-    one = [Spoken("", text, turn, np.zeros(0))]
+    one = [to_say(processor, text, 0)]
     speak(model, one, 0.3, 50, 0)
     begun = time.process_time()
     sound = decode(model, speak(model, one, 0.3, 50, 1)[0].codes)

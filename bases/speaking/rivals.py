@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from bases.speaking.corpus import Spoken
-from bases.speaking.listening import Ears, interval, speak
+from bases.speaking.listening import Ears, interval, speak, to_say
 from bases.speaking.settings import ReportSettings
 from stages.csm.codec import decode
-from stages.csm.turns import Turn, text_ids
 from stages.scoring.sentences import Sentence
 from stages.scoring.speaker import centroid
 
@@ -43,10 +42,7 @@ def against_voices(
     ft = similarities(merged, tuned, target, ears, settings)
     voices = {}
     for voice, mark in marks.items():
-        turns = [
-            Spoken(voice, one.text, Turn(text_ids(processor, one.text, mark), np.zeros((0, 1), np.int16)), np.zeros(0))
-            for one in tuned
-        ]
+        turns = [to_say(processor, one.text, mark, voice) for one in tuned]
         voices[voice] = similarities(base, turns, target, ears, settings)
     nearest = max(voices, key=lambda voice: float(voices[voice].mean()))
     return {

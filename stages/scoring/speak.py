@@ -131,9 +131,7 @@ def _utterances(path: Path, condition: Condition, batch: Sequence[Sentence], see
     ]
 
 
-TELLING = (
-    25  # frames in all, 2 s: a base that falls silent after a context says less, and the same after a short training
-)
+TELLING = 25  # frames, 2 s: a base that falls silent after a context says less, and after a short training the same
 
 
 def check_tuning_has_effect(utterances: Sequence[Utterance]) -> None:
